@@ -1,0 +1,154 @@
+"""The few places where two sides meet: each protocol has one consumer and at least two implementations."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from assistant.domain.action import Action
+from assistant.domain.case import Case
+from assistant.domain.event import Concluded, Decided, Payload, Proposed, Sending
+from assistant.domain.evidence import Citation, Evidence
+from assistant.domain.proposal import Decision, Origin, Outcome, Proposal, ProposalState
+
+
+class Clock(Protocol):
+    """Time as an input, so that expiry and replay can be tested without waiting."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go backwards."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Recorder(Protocol):
+    """What a workflow may do to a session: append events and record facts. The session implements it."""
+
+    @property
+    def case(self) -> Case:
+        """Return the case as it stands."""
+        ...
+
+    def emit(self, payload: Payload) -> None:
+        """Append an event."""
+        ...
+
+    def cite(self, citation: Citation, call: str = "") -> Evidence:
+        """Record a fact and return it with its id; the same citation twice gives the same evidence."""
+        ...
+
+    def new_call(self) -> str:
+        """Return a fresh tool-call id, unique in the session."""
+        ...
+
+    def steering(self) -> tuple[str, ...]:
+        """Return and clear the directions given since the last step border."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GateInfo:
+    """What the gate says about itself and the cluster behind it. `mode` is "ask" or "observe"."""
+
+    gate: str
+    context: str
+    cluster: str
+    server_version: str
+    namespace: str
+    identity: str
+    mode: str
+    production: bool
+    data_url: str
+    kubeconfig: str
+
+
+class Gate(Protocol):
+    """The control side of the gate: the only way towards a change."""
+
+    async def info(self) -> GateInfo:
+        """Return what is behind the gate. Raises GateError when it is gone."""
+        ...
+
+    async def propose(self, action: Action, origin: Origin, key: str) -> Proposal:
+        """Have the gate examine a change. The same `key` returns the same open proposal."""
+        ...
+
+    async def recheck(self, proposal_id: str) -> Proposal:
+        """Examine an open proposal again; a changed result is a new proposal that supersedes it."""
+        ...
+
+    async def decide(self, decision: Decision) -> ProposalState:
+        """Hand over a person's decision. Returns the state it led to (REFUSED and EXPIRED are values)."""
+        ...
+
+    async def execute(self, proposal_id: str) -> Outcome:
+        """Send an approved proposal of our own, once. Called again, it returns the recorded outcome."""
+        ...
+
+    async def withdraw(self, proposal_id: str) -> None:
+        """Take back an open proposal of our own."""
+        ...
+
+    async def proposals(self) -> tuple[tuple[Proposal, ProposalState], ...]:
+        """Return every proposal that the gate holds."""
+        ...
+
+    def watch(self) -> AsyncIterator[Proposed | Decided | Sending | Concluded]:
+        """Follow what happens at the gate, including requests of foreign clients."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question being worked on. `propose` false means: suggest remedies, submit nothing to the gate."""
+
+    session: str
+    number: int
+    question: str
+    namespace: str
+    propose: bool = True
+
+    @property
+    def thread(self) -> str:
+        """Return the workflow's checkpoint thread for this turn."""
+        return f"{self.session}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The workflow waits for a person to decide on this proposal."""
+
+    proposal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What the workflow is told after a pause. `state` is APPROVED, DENIED, EXPIRED, REFUSED, VOID or WITHDRAWN."""
+
+    proposal: str
+    state: ProposalState
+    feedback: str = ""
+
+
+class Workflow(Protocol):
+    """How a turn is thought through: planner, diagnoser, executor. Implemented on LangGraph in `agents`."""
+
+    async def run(self, turn: Turn, recorder: Recorder) -> Pause | None:
+        """Start a turn; or, where its checkpoint exists, carry on from it (after a crash).
+
+        Returns a Pause when a proposal waits, None when the turn is over. Cancelling the task stops it.
+        """
+        ...
+
+    async def resume(self, turn: Turn, recorder: Recorder, resolution: Resolution) -> Pause | None:
+        """Carry on after a pause."""
+        ...

@@ -1,0 +1,178 @@
+"""A change that the gate has examined, the person's decision about it, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from assistant.domain.action import Action, RequestClass, RiskLevel
+
+
+class CheckResult(StrEnum):
+    """Outcome of one check; UNKNOWN means that it could not be made, which raises the risk."""
+
+    PASS = "pass"  # noqa: S105 - a result, not a password
+    WARN = "warn"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the CHECKS block. A FAIL of `access` or `dry run` closes the proposal to approval."""
+
+    name: str
+    result: CheckResult
+    text: str
+
+
+class LineOrigin(StrEnum):
+    """Where a changed line of the dry run comes from."""
+
+    OURS = "ours"
+    SERVER = "server"
+    HIDDEN = "hidden"
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """One line of the diff between the live object and the server's dry run, as YAML.
+
+    `sign` is "+", "-", " " or "@" (a heading with the path of the block). `origin` tells our own change from
+    what the server defaults or admission changed, and from bookkeeping that is hidden (managedFields, status).
+    """
+
+    sign: str
+    text: str
+    origin: LineOrigin = LineOrigin.OURS
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """One line of the blast radius, under a heading (`direct`, `follows`, `traffic`, `storage`, `watchers`)."""
+
+    heading: str
+    text: str
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """How dangerous a change is, with the rules that fired."""
+
+    level: RiskLevel
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The way back: an inverse action with the before-image, or none, said in plain words."""
+
+    text: str
+    action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked: our own session (its id) or a foreign client of the guarded kubeconfig."""
+
+    kind: str
+    client: str
+    session: str = ""
+    remedy: str = ""
+    why: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class ProposalState(StrEnum):
+    """The life of a proposal: OPEN, then exactly one of the decided states, then an outcome."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    VOID = "void"
+    SENDING = "sending"
+    APPLIED = "applied"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Everything a person needs to decide about one exact request; made by the gate only.
+
+    `digest` binds an approval to cluster, identity, request bytes, target uid and resourceVersion, dry-run
+    answer, policy version, session, nonce and expiry. `approvable` is false when the whole request cannot be
+    shown, access is denied or the dry run failed; `not_approvable` then says why.
+    """
+
+    id: str
+    action: Action
+    request_class: RequestClass
+    digest: str
+    origin: Origin
+    cluster: str
+    identity: str
+    title: str
+    kubectl: str
+    diff: tuple[DiffLine, ...]
+    checks: tuple[Check, ...]
+    impact: tuple[Impact, ...]
+    risk: Risk
+    undo: Undo
+    created: datetime
+    expires: datetime
+    resource_version: str = ""
+    not_approvable: str = ""
+    supersedes: str = ""
+
+    @property
+    def approvable(self) -> bool:
+        """Say whether a person may approve this at all."""
+        return not self.not_approvable
+
+    @property
+    def typed_name(self) -> str:
+        """Return the name that must be typed before approving, "" where arming and enter are enough."""
+        critical = self.request_class is RequestClass.CRITICAL or self.risk.level is RiskLevel.CRITICAL
+        return self.action.target.name if critical else ""
+
+
+class Answer(StrEnum):
+    """What a person may say to a proposal."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's answer to the proposal with this digest. `shown` is the SHA-256 of the card on screen."""
+
+    proposal: str
+    digest: str
+    answer: Answer
+    by: str
+    at: datetime
+    reason: str = ""
+    shown: str = ""
+    typed_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a proposal. `state` is APPLIED, FAILED, UNKNOWN, REFUSED, EXPIRED, DENIED, VOID or WITHDRAWN.
+
+    `status_code` is the API server's, 0 when it never answered. UNKNOWN means: sent, no answer, never sent again.
+    """
+
+    proposal: str
+    state: ProposalState
+    at: datetime
+    status_code: int = 0
+    message: str = ""
+    resource_version: str = ""

@@ -1,0 +1,1 @@
+"""One running investigation: turns a workflow into events, waits for people, resumes, replays."""

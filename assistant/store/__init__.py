@@ -1,0 +1,1 @@
+"""SQLite: sessions, events, bodies, search, the gate's journal, recordings."""

@@ -1,0 +1,1 @@
+"""The Textual face. Draws the case, sends keys to the session, decides nothing."""
