@@ -54,6 +54,10 @@ class Recorder(Protocol):
         """Return and clear the directions given since the last step border."""
         ...
 
+    async def flush(self) -> None:
+        """Return when every event so far is durable. Raises StoreError when it is not: then nothing may be sent."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class GateInfo:
