@@ -189,7 +189,7 @@ def _fold(case: Case, event: ev.Event) -> Case:
         case ev.SessionClosed():
             return _entry(replace(case, running=False, closed=payload.result), event)
         case ev.Resumed():
-            return _entry(replace(case, running=False, closed=""), event)
+            return _entry(replace(case, running=payload.continues, closed=""), event)
         case ev.Noted() | ev.Steered() | ev.BudgetReached() | ev.ModelCalled():
             return _entry(case, event)
         case _:

@@ -266,9 +266,10 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Another process took the session over after event `after`."""
+    """Another process took the session over after event `after`; `continues` says whether it goes on with the turn."""
 
     after: int
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
