@@ -52,13 +52,8 @@ class SessionStore:
         self._claims: dict[str, int] = {}
 
     @classmethod
-    def open(
-        cls, path: Path, *, read_only: bool = False, on_trouble: Callable[[StoreError | None], None] | None = None
-    ) -> SessionStore:
-        """Open the store, making or migrating the file. Raises a StoreError that says what is the matter.
-
-        `on_trouble` is called from the writer's thread when writing begins to fail and when it works again.
-        """
+    def open(cls, path: Path, *, read_only: bool = False) -> SessionStore:
+        """Open the store, making or migrating the file. Raises a StoreError that says what is the matter."""
         from assistant.store.schema import MIGRATIONS
 
         if read_only:
@@ -76,7 +71,7 @@ class SessionStore:
         except BaseException:
             writing.close()
             raise
-        return cls(path, reader, Writer(writing, on_trouble))
+        return cls(path, reader, Writer(writing))
 
     # Writing
 
@@ -84,6 +79,10 @@ class SessionStore:
     def trouble(self) -> StoreError | None:
         """Return why nothing can be written at the moment, None when all is well."""
         return self._writer.trouble if self._writer else None
+
+    def listen(self, on_trouble: Callable[[StoreError | None], None]) -> None:
+        """Call `on_trouble` from the writer's thread when writing begins to fail (why) and works again (None)."""
+        self._need_writer().listen(on_trouble)
 
     def append(self, event: Event) -> None:
         """Queue an event that follows the session's last one; it is durable at most 50 ms later, or after `flush`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from assistant.domain.event import Event
 from assistant.errors import StoreError
 from assistant.store import bodies
@@ -18,6 +20,10 @@ class MemoryStore:
     def trouble(self) -> StoreError | None:
         """Return why there is no store."""
         return self.reason
+
+    def listen(self, on_trouble: Callable[[StoreError | None], None]) -> None:
+        """Say at once that there is no store."""
+        on_trouble(self.reason)
 
     def append(self, event: Event) -> None:
         """Keep nothing: the session holds its own events."""

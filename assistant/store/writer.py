@@ -62,13 +62,13 @@ _ROW_SQL: Final = (
 class Writer:
     """Takes items from any thread and writes them in order, at most 50 ms later; FULL synchronous, so durable.
 
-    What cannot be written is kept and tried again; every `flush` says so until it has been written. `on_trouble` is
+    What cannot be written is kept and tried again; every `flush` says so until it has been written. Listeners are
     called in the writer's thread with the error when writing begins to fail, and with None when it works again.
     """
 
-    def __init__(self, connection: Connection, on_trouble: Callable[[StoreError | None], None] | None = None) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._on_trouble = on_trouble
+        self._listeners: list[Callable[[StoreError | None], None]] = []
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._trouble: StoreError | None = None
         self._closed = False
@@ -79,6 +79,10 @@ class Writer:
     def trouble(self) -> StoreError | None:
         """Return why nothing can be written at the moment, None when all is well."""
         return self._trouble
+
+    def listen(self, listener: Callable[[StoreError | None], None]) -> None:
+        """Call `listener` when trouble begins and ends; it must not raise and not block."""
+        self._listeners.append(listener)
 
     def put(self, item: Body | Record) -> None:
         """Queue an item. Raises StoreError after `close`."""
@@ -174,8 +178,9 @@ class Writer:
             pending.clear()
         changed = (trouble is None) != (self._trouble is None)
         self._trouble = trouble
-        if changed and self._on_trouble:
-            self._on_trouble(trouble)
+        if changed:
+            for listener in tuple(self._listeners):
+                listener(trouble)
 
 
 def _values(link: Link) -> tuple[str, int, str, str, str, str, str]:

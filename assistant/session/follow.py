@@ -1,0 +1,154 @@
+"""Keeps the session's picture of the gate true: foreign clients' changes, decisions elsewhere, its death and return."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from assistant.domain import event as ev
+from assistant.domain.ports import Clock, Gate, GateInfo, Workflow
+from assistant.domain.proposal import Answer, Decision, Outcome, ProposalState
+from assistant.errors import GateError, PilothouseError
+from assistant.session.door import RecordedGate
+from assistant.session.recorder import SessionRecorder
+
+RECONNECT_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SETTLED: Final = frozenset(
+    {
+        ProposalState.APPLIED, ProposalState.FAILED, ProposalState.UNKNOWN, ProposalState.EXPIRED,
+        ProposalState.REFUSED, ProposalState.VOID, ProposalState.WITHDRAWN, ProposalState.DENIED,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A new gate after the old one died, with the workflow that reads through it (None: the old one still fits)."""
+
+    gate: Gate
+    info: GateInfo
+    workflow: Workflow | None = None
+
+
+Reconnect = Callable[[], Awaitable[Connected]]
+
+
+class GateFollower:
+    """Watches the gate for as long as the session is open; its task is the only one that reconnects."""
+
+    def __init__(
+        self,
+        recorder: SessionRecorder,
+        gate: RecordedGate,
+        clock: Clock,
+        reconnect: Reconnect | None,
+        on_back: Callable[[Connected], None],
+    ) -> None:
+        self._recorder = recorder
+        self._gate = gate
+        self._clock = clock
+        self._reconnect = reconnect
+        self._on_back = on_back
+
+    async def run(self) -> None:
+        """Follow until cancelled, or until the gate is lost and there is no way to start another."""
+        while True:
+            reason = "the gate ended its event stream"
+            try:
+                async for payload in self._gate.watch():
+                    self._recorder.emit(payload)
+            except GateError as error:
+                reason = error.meaning
+            try:
+                # A broken stream is not a dead gate; what was missed meanwhile is asked for.
+                await self._gate.info()
+                await self.sync()
+                await self._clock.sleep(RECONNECT_SECONDS[0])
+                continue
+            except GateError:
+                self.lost(reason)
+            if not await self._back():
+                return
+
+    async def sync(self) -> None:
+        """Take over what the gate holds and the log does not: foreign changes, and outcomes that a crash hid."""
+        for proposal, state in await self._gate.proposals():
+            known = self._recorder.case.proposal(proposal.id)
+            ours = proposal.origin.session == self._recorder.session
+            if known is None and not ours and state is ProposalState.UNKNOWN:
+                text = (
+                    f"Change {proposal.id} ({proposal.title}) was sent earlier and nobody knows whether it took effect."
+                )
+                if not any(isinstance(e.payload, ev.Noted) and e.payload.text == text for e in self._recorder.events):
+                    self._recorder.emit(ev.Noted(text, "warning"))
+                continue
+            if known is None and state in SETTLED:
+                continue
+            self._recorder.emit(ev.Proposed(proposal))
+            known = self._recorder.case.proposal(proposal.id)
+            if known and known.state is ProposalState.OPEN and state in (ProposalState.APPROVED, ProposalState.SENDING):
+                now = self._clock.now()
+                decision = Decision(proposal.id, proposal.digest, Answer.APPROVE, "another terminal", now)
+                self._recorder.emit(ev.Decided(decision))
+            if known and known.state is not state and state in SETTLED:
+                outcome = Outcome(proposal.id, state, self._clock.now(), message="reported by the gate")
+                self._recorder.emit(ev.Concluded(outcome))
+
+    def lost(self, reason: str) -> None:
+        """Note that the gate is gone: what waited is void, what was being sent is unknown and never sent again."""
+        self._recorder.emit(ev.ClusterLost(reason))
+        settle_orphans(self._recorder, self._clock, "the gate that held it is gone")
+
+    async def _back(self) -> bool:
+        if self._reconnect is None:
+            return False
+        attempt = 0
+        while True:
+            try:
+                connected = await self._reconnect()
+                break
+            except PilothouseError as error:
+                if attempt == 0:
+                    self._recorder.emit(ev.Noted(f"The gate cannot be started again yet: {error.meaning}", "warning"))
+                await self._clock.sleep(RECONNECT_SECONDS[min(attempt, len(RECONNECT_SECONDS) - 1)])
+                attempt += 1
+        self._gate.connect(connected.gate)
+        self._on_back(connected)
+        self._recorder.emit(ev.ClusterBack(connected.info.cluster))
+        try:
+            await self.sync()
+        except GateError as error:
+            self._recorder.emit(ev.Noted(f"What the gate holds cannot be listed: {error.meaning}", "warning"))
+        return True
+
+
+def settle_orphans(recorder: SessionRecorder, clock: Clock, why: str) -> None:
+    """Conclude every proposal that no gate holds any more: unsent ones void, the one being sent unknown."""
+    for item in recorder.case.unresolved:
+        foreign = item.proposal.origin.session != recorder.session
+        # A foreign client's request is sent by the gate itself as soon as it is approved.
+        if item.state is ProposalState.SENDING or (foreign and item.state is ProposalState.APPROVED):
+            text = f"{why}; it was being sent and no answer is known, so it will not be sent again"
+            outcome = Outcome(item.proposal.id, ProposalState.UNKNOWN, clock.now(), message=text)
+        else:
+            outcome = Outcome(item.proposal.id, ProposalState.VOID, clock.now(), message=why)
+        recorder.emit(ev.Concluded(outcome))
+
+
+async def settle_after_crash(recorder: SessionRecorder, gate: RecordedGate | None, clock: Clock) -> None:
+    """Conclude what an earlier process left open, with the outcome that the gate's journal knows where it does."""
+    listed: dict[str, ProposalState] = {}
+    if gate is not None:
+        try:
+            async with asyncio.timeout(10):
+                listed = {proposal.id: state for proposal, state in await gate.proposals()}
+        except (GateError, TimeoutError) as error:
+            recorder.emit(ev.Noted(f"The gate's journal cannot be asked: {error}", "warning"))
+    for item in recorder.case.unresolved:
+        state = listed.get(item.proposal.id)
+        if state is not None and state in SETTLED and state is not ProposalState.UNKNOWN:
+            outcome = Outcome(item.proposal.id, state, clock.now(), message="from the gate's journal")
+            recorder.emit(ev.Concluded(outcome))
+    settle_orphans(recorder, clock, "the session was interrupted")

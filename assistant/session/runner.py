@@ -1,0 +1,356 @@
+"""A session: runs turns as its own tasks, holds the log, waits for people's decisions and follows the gate.
+
+Faces see this class only. It outlives every screen, and what it knows is in its `case`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from assistant.domain import event as ev
+from assistant.domain.case import Case
+from assistant.domain.ports import Clock, Pause, Turn, Workflow
+from assistant.domain.proposal import Answer, Proposal, ProposalState
+from assistant.errors import BudgetError, GateError, PilothouseError, StoreError, UsageError
+from assistant.session.approvals import Approvals
+from assistant.session.budget import Bounds
+from assistant.session.changes import Changes, Verify
+from assistant.session.door import RecordedGate
+from assistant.session.follow import Connected, GateFollower, Reconnect, settle_after_crash
+from assistant.session.ports import Log
+from assistant.session.recorder import Listener, SessionRecorder, TurnRecorder
+from assistant.session.scrub import Redact
+
+CANCEL_SECONDS: Final = 0.3
+GATE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a session is made of. `gate` is the same object that the workflow holds, None for a session without one.
+
+    `redact` takes secrets out of a text and counts them; `by` is who decides, for the log; `verify` reads the
+    cluster again after a change that was reviewed outside a turn; `propose` false means: suggest, submit nothing.
+    """
+
+    store: Log
+    workflow: Workflow
+    gate: RecordedGate | None
+    clock: Clock
+    redact: Redact
+    by: str
+    reconnect: Reconnect | None = None
+    verify: Verify | None = None
+    propose: bool = True
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+class Session:
+    """One running session. Make it with `open` or `resume`, end it with `close`."""
+
+    def __init__(self, session_id: str, parts: Parts, events: tuple[ev.Event, ...] = ()) -> None:
+        self.id = session_id
+        self._parts = parts
+        self._workflow = parts.workflow
+        self._recorder = SessionRecorder(session_id, parts.store, parts.clock, parts.redact, events)
+        self._gate = parts.gate
+        self._approvals: Approvals | None = None
+        self._changes: Changes | None = None
+        if self._gate is not None:
+            self._gate.bind(self._recorder)
+            self._approvals = Approvals(self._recorder, self._gate, parts.clock, parts.by)
+            self._changes = Changes(self._recorder, self._gate, self._approvals, parts.clock, parts.verify, self._spawn)
+        self._turn: asyncio.Task[None] | None = None
+        self._queued: list[tuple[str, str | None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, parts: Parts, session_id: str, opened: ev.SessionOpened) -> Session:
+        """Start a new session (`store.log.new_session_id` makes ids). Raises StoreError when it cannot be claimed."""
+        parts.store.claim(session_id)
+        try:
+            session = cls(session_id, parts)
+            session._recorder.emit(opened)
+            await session._start()
+        except BaseException:
+            parts.store.release(session_id)
+            raise
+        return session
+
+    @classmethod
+    async def resume(
+        cls, parts: Parts, session_id: str, events: tuple[ev.Event, ...], *, go_on: bool = True
+    ) -> Session:
+        """Take a stored session over, after a crash or an ordinary end.
+
+        Proposals that waited are void, one that was being sent gets the outcome that the gate's journal knows or
+        becomes unknown. An unfinished turn goes on from its checkpoint unless `go_on` is false.
+        """
+        if not events:
+            raise UsageError(f"Session {session_id} holds no events.", "Start a new one.")
+        parts.store.claim(session_id)
+        try:
+            session = cls(session_id, parts, events)
+            recorder = session._recorder
+            unfinished = recorder.case.running
+            if unfinished and not go_on:
+                recorder.emit(ev.Stopped("interrupted"))
+            recorder.emit(ev.Resumed(recorder.case.seq, continues=unfinished and go_on))
+            await settle_after_crash(recorder, session._gate, parts.clock)
+            await session._start()
+        except BaseException:
+            parts.store.release(session_id)
+            raise
+        if unfinished and go_on:
+            case = recorder.case
+            session._begin(Turn(session_id, case.turn, case.question, case.namespace, parts.propose))
+        return session
+
+    @property
+    def case(self) -> Case:
+        """Return the case as it stands: all that a face draws."""
+        return self._recorder.case
+
+    @property
+    def events(self) -> tuple[ev.Event, ...]:
+        """Return every event so far."""
+        return tuple(self._recorder.events)
+
+    @property
+    def running(self) -> bool:
+        """Say whether a turn is under way, waiting for a person included."""
+        return self._turn is not None and not self._turn.done()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(event, case)` after every event; returns what ends that."""
+        return self._recorder.subscribe(listener)
+
+    def body(self, sha256: str) -> str:
+        """Return the text that evidence stands in. Raises StoreError."""
+        return self._parts.store.body(sha256)
+
+    async def ask(self, text: str, namespace: str | None = None) -> None:
+        """Start a turn and return; while one is under way the question is queued, and the log says so.
+
+        Raises UsageError for a question without words.
+        """
+        self._alive()
+        if not any(character.isalnum() for character in text):
+            raise UsageError("The question has no words.", "Say what is wrong, for example: why does web restart?")
+        if self.running:
+            self._queued.append((text, namespace))
+            self._recorder.emit(ev.Noted(f"Next question, once this one is done: {text}"))
+            return
+        self._ask(text, namespace)
+
+    def steer(self, text: str) -> None:
+        """Give a direction to the turn under way; it is read at the next step. Raises UsageError when none is."""
+        self._alive()
+        if not self.running:
+            raise UsageError("Nothing is running that could be directed.", "Ask a question instead.")
+        self._recorder.steer(text)
+
+    async def stop(self, reason: str) -> None:
+        """Stop the turn under way within 300 ms and take back what it proposed. The session stays open."""
+        self._queued.clear()
+        task = self._turn
+        if task is None or task.done():
+            return
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
+        if self.case.running:
+            self._recorder.emit(ev.Stopped(reason))
+        self._turn = None
+        apart = self._changes.under_way if self._changes else frozenset()
+        turns = frozenset(item.proposal.id for item in self.case.unresolved) - apart
+        await self._withdraw(f"stopped: {reason}", turns)
+
+    async def finished(self) -> None:
+        """Return when no turn is under way and none is queued."""
+        while self._turn is not None and not self._turn.done():
+            await asyncio.wait({self._turn})
+
+    async def settled(self) -> None:
+        """Return when the turn is over or waits for a person."""
+        while self.running and not self._waits():
+            changed = self._recorder.next_change
+            waiter = asyncio.ensure_future(changed.wait())
+            assert self._turn is not None  # noqa: S101 - `running` says so
+            await asyncio.wait({waiter, self._turn}, return_when=asyncio.FIRST_COMPLETED)
+            waiter.cancel()
+
+    async def decide(
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
+    ) -> ProposalState:
+        """Hand over a person's decision and return the state it led to; one already decided stays as it is.
+
+        `shown` is the SHA-256 of the card that was on screen. Raises UsageError, StoreError or GateError.
+        """
+        approvals = self._need_approvals()
+        return await approvals.decide(proposal_id, Answer(answer), reason=reason, shown=shown, typed_name=typed_name)
+
+    async def recheck(self, proposal_id: str) -> Proposal:
+        """Examine an open proposal again; a changed one supersedes it."""
+        return await self._need_approvals().recheck(proposal_id)
+
+    async def review(self, remedy_id: str) -> Proposal:
+        """Submit a suggested remedy to the gate; the proposal then waits like any other."""
+        return await self._need_changes().review(remedy_id)
+
+    async def undo(self, proposal_id: str) -> Proposal:
+        """Turn the way back of an applied change into a new proposal; raises UsageError when there is none."""
+        return await self._need_changes().undo(proposal_id)
+
+    async def close(self, result: str = "") -> None:
+        """Stop what runs, take back what waits, write everything and give the session up. Raises StoreError."""
+        if self._closed:
+            return
+        await self.stop("closed")
+        await self._withdraw("the session was closed", None)
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+        self._recorder.emit(ev.SessionClosed(result or _result(self.case)))
+        try:
+            await self._recorder.flush()
+        finally:
+            self._parts.store.release(self.id)
+
+    # Turns
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def on_trouble(error: StoreError | None) -> None:
+            loop.call_soon_threadsafe(self._store_trouble, error)
+
+        self._parts.store.listen(on_trouble)
+        if self._gate is None:
+            return
+        follower = GateFollower(self._recorder, self._gate, self._parts.clock, self._parts.reconnect, self._on_back)
+        try:
+            async with asyncio.timeout(GATE_SECONDS):
+                await follower.sync()
+        except (GateError, TimeoutError) as error:
+            self._recorder.emit(ev.Noted(f"What the gate holds cannot be listed: {error}", "warning"))
+        self._spawn(follower.run(), "gate follower")
+
+    def _ask(self, text: str, namespace: str | None) -> None:
+        case = self.case
+        place = case.namespace if namespace is None else namespace
+        self._recorder.emit(ev.Asked(case.turn + 1, text, place))
+        # The question as the log has it, without secrets; and the same after a crash.
+        turn = Turn(self.id, self.case.turn, self.case.question, place, self._parts.propose)
+        self._begin(turn)
+
+    def _begin(self, turn: Turn) -> None:
+        self._turn = asyncio.create_task(self._run(turn), name=f"turn {turn.number}")
+
+    async def _run(self, turn: Turn) -> None:
+        recorder = TurnRecorder(self._recorder, self._parts.bounds.tool_calls)
+        try:
+            pause = await self._bounded(self._workflow.run(turn, recorder))
+            while pause is not None:
+                resolution = await self._need_approvals().resolution(pause.proposal)
+                pause = await self._bounded(self._workflow.resume(turn, recorder, resolution))
+            self._recorder.emit(ev.TurnEnded(turn.number))
+        except BudgetError as error:
+            self._recorder.emit(ev.Stopped(error.meaning))
+        except PilothouseError as error:
+            self._recorder.emit(ev.ErrorRaised(error.code, error.meaning, error.hint, error.detail))
+            self._recorder.emit(ev.Stopped(error.meaning))
+        except Exception as error:  # the turn is over either way, and the person has to hear why
+            text = "The investigation failed because of a fault in Pilothouse."
+            self._recorder.emit(ev.ErrorRaised("internal", text, "Ask again, or report it.", repr(error)))
+            self._recorder.emit(ev.Stopped(text))
+        finally:
+            recorder.end()
+        if self._queued and not self._closed:
+            text, namespace = self._queued.pop(0)
+            self._ask(text, namespace)
+
+    async def _bounded(self, work: Coroutine[Any, Any, Pause | None]) -> Pause | None:
+        limit = self._parts.bounds.work_seconds
+        task = asyncio.ensure_future(work)
+        alarm = asyncio.ensure_future(self._parts.clock.sleep(limit))
+        try:
+            await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return await task
+            text = f"The turn took longer than {limit:.0f} seconds."
+            self._recorder.emit(ev.BudgetReached("seconds", limit, text))
+            raise BudgetError(text, "Ask a narrower question, or raise the bound.")
+        finally:
+            alarm.cancel()
+            if task.cancel():
+                # Nobody waits for it any more: it may take its time to end, and what it raises then is of no use.
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _waits(self) -> bool:
+        return any(item.proposal.origin.session == self.id for item in self.case.waiting)
+
+    # What happens around it
+
+    async def _withdraw(self, why: str, only: frozenset[str] | None) -> None:
+        if self._approvals is None:
+            return
+        try:
+            async with asyncio.timeout(GATE_SECONDS):
+                await self._approvals.withdraw(why, only)
+        except TimeoutError:
+            self._recorder.emit(ev.Noted("The gate did not answer when proposals were withdrawn.", "warning"))
+
+    def _on_back(self, connected: Connected) -> None:
+        if connected.workflow is not None:
+            self._workflow = connected.workflow
+
+    def _store_trouble(self, error: StoreError | None) -> None:
+        if self._closed:
+            return
+        if error is None:
+            self._recorder.emit(ev.Noted("The session is being recorded again; nothing was lost."))
+            return
+        text = f"This session is not being recorded: {error.meaning} {error.hint} Until then nothing can be changed."
+        self._recorder.emit(ev.Noted(text, "warning"))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        task = asyncio.create_task(work, name=what)
+
+        def report(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
+            if done.cancelled() or done.exception() is None or self._closed:
+                return
+            text = f"The {what} failed because of a fault in Pilothouse."
+            self._recorder.emit(ev.ErrorRaised("internal", text, "Start the session anew.", repr(done.exception())))
+
+        self._tasks.add(task)
+        task.add_done_callback(report)
+
+    def _need_approvals(self) -> Approvals:
+        self._alive()
+        if self._approvals is None:
+            raise GateError("This session has no gate.", "Open a cluster to change something.")
+        return self._approvals
+
+    def _need_changes(self) -> Changes:
+        self._alive()
+        if self._changes is None:
+            raise GateError("This session has no gate.", "Open a cluster to change something.")
+        return self._changes
+
+    def _alive(self) -> None:
+        if self._closed:
+            raise UsageError("The session is closed.", "Resume it or start a new one.")
+
+
+def _result(case: Case) -> str:
+    verified = [item.verified for item in case.proposals if item.verified]
+    if verified:
+        return verified[-1].healing.value
+    return case.answer.verdict.value if case.answer else case.stopped or "nothing asked"
