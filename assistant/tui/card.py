@@ -1,0 +1,233 @@
+"""The approval card: everything a person must see before a change, as lines. Pure; its text is what `shown` digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from assistant.domain.action import RiskLevel
+from assistant.domain.case import ProposalCase
+from assistant.domain.proposal import Answer, CheckResult, DiffLine, LineOrigin, Proposal, ProposalState
+from assistant.policy.sanitize import safe
+from assistant.tui.lines import BLANK, Given, Line, Tone, as_text, block, columns, line
+from assistant.tui.transcript import clock
+
+LONGEST_BODY = 256 * 1024
+"""Characters of a request body that one card shows; a longer one cannot be reviewed, so it cannot be approved."""
+
+CHECK_TONES = {
+    CheckResult.PASS: Tone.GOOD, CheckResult.WARN: Tone.WARN, CheckResult.FAIL: Tone.BAD,
+    CheckResult.UNKNOWN: Tone.WARN,
+}  # fmt: skip
+CHECK_WORDS = {
+    CheckResult.PASS: "pass", CheckResult.WARN: "WARN", CheckResult.FAIL: "FAIL", CheckResult.UNKNOWN: "UNKNOWN",
+}  # fmt: skip
+
+
+def why_not_approvable(proposal: Proposal) -> str:
+    """Return why nobody may approve this here, "" where it may be approved."""
+    if proposal.not_approvable:
+        return proposal.not_approvable
+    if len(proposal.action.body) > LONGEST_BODY:
+        return f"the request body has {len(proposal.action.body):,} characters and cannot be shown whole"
+    return ""
+
+
+def countdown(proposal: Proposal, now: datetime) -> str:
+    """Return `04:31`, or "expired"."""
+    left = int((proposal.expires - now).total_seconds())
+    return f"{left // 60:02d}:{left % 60:02d}" if left > 0 else "expired"
+
+
+def risk_tone(level: RiskLevel) -> Tone:
+    """Return how a risk level stands out; its word is always printed too."""
+    return {RiskLevel.LOW: Tone.GOOD, RiskLevel.MEDIUM: Tone.WARN, RiskLevel.HIGH: Tone.BAD}.get(level, Tone.ALERT)
+
+
+def action_lines(proposal: Proposal) -> list[Line]:
+    """Return WHAT WILL RUN: the exact request."""
+    action, target = proposal.action, proposal.action.target
+    place = f"namespace {target.namespace}" if target.namespace else "object of the whole cluster"
+    rows: list[tuple[str, Given]] = [
+        ("what", (f"{action.method} {target.api_version} {target.kind} {target.name}", Tone.STRONG)),
+        ("where", f"{place}   cluster {proposal.cluster}"),
+        ("as", proposal.identity),
+        ("path", action.path),
+    ]
+    rows += [("query", f"{name}={value}") for name, value in action.query]
+    if action.content_type:
+        rows.append(("type", action.content_type))
+    if proposal.resource_version:
+        rows.append(("only if", f"resourceVersion is {proposal.resource_version}"))
+    if target.uid:
+        rows.append(("uid", target.uid))
+    rows.append(("same as", (proposal.kubectl or "no kubectl equivalent", Tone.CODE)))
+    return columns(rows)
+
+
+def body_lines(proposal: Proposal) -> list[Line]:
+    """Return the request body in full, as it will be sent; JSON is also laid out where that changes nothing."""
+    body = proposal.action.body
+    if not body:
+        return [line((" no body", Tone.MUTED))]
+    if len(body) > LONGEST_BODY:
+        return [line((f" {why_not_approvable(proposal)}", Tone.BAD), hang=1)]
+    return block(_laid_out(body), Tone.CODE, indent=1)
+
+
+def _laid_out(body: str) -> str:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(value, dict | list):
+        return body
+    if len(json.dumps(value, separators=(",", ":"), ensure_ascii=False)) != len("".join(_squeezed(body))):
+        # Repeated keys or odd number forms: the layout would hide something, so the bytes are shown as they are.
+        return body
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _squeezed(body: str) -> list[str]:
+    kept, inside, escaped = [], False, False
+    for char in body:
+        if inside:
+            kept.append(char)
+            inside = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char not in " \t\r\n":
+            kept.append(char)
+            inside = char == '"'
+    return kept
+
+
+def why_lines(proposal: Proposal) -> list[Line]:
+    """Return WHY: the reason, what it rests on and who asked."""
+    origin = proposal.origin
+    rests = " ".join(origin.evidence) or "nothing"
+    rows: list[tuple[str, Given]] = [
+        ("why", origin.why or ("no reason given", Tone.WARN)),
+        ("rests on", (rests, Tone.ACCENT if origin.evidence else Tone.WARN)),
+        ("asked by", f"{origin.client or origin.kind}" + (f" ({origin.kind})" if origin.client else "")),
+    ]
+    return columns(rows)
+
+
+def check_lines(proposal: Proposal) -> list[Line]:
+    """Return CHECKS, one a line."""
+    if not proposal.checks:
+        return [line((" no check could be made", Tone.BAD))]
+    width = max(len(safe(check.name)) for check in proposal.checks)
+    return [
+        line(
+            " ", (f"{CHECK_WORDS[check.result]:<7} ", CHECK_TONES[check.result]), f"{check.name:<{width}}  ",
+            check.text, hang=11 + width,
+        )
+        for check in proposal.checks
+    ]  # fmt: skip
+
+
+def impact_lines(proposal: Proposal) -> list[Line]:
+    """Return BLAST RADIUS; a counted part says "at least"."""
+    if not proposal.impact:
+        return [line((" not known", Tone.WARN))]
+    return columns([(i.heading, f"at least {i.text}" if i.at_least else i.text) for i in proposal.impact])
+
+
+def risk_lines(proposal: Proposal) -> list[Line]:
+    """Return RISK with the rules that fired."""
+    word = (f" {proposal.risk.level.value.upper()} ", risk_tone(proposal.risk.level))
+    reasons = "; ".join(proposal.risk.reasons) or "no rule fired"
+    return [line((" RISK", Tone.HEADING), " ", word, " ", reasons, hang=6)]
+
+
+def undo_lines(proposal: Proposal) -> list[Line]:
+    """Return UNDO, or "none" in plain words."""
+    tone = Tone.PLAIN if proposal.undo.action else Tone.WARN
+    out = [line(" ", (proposal.undo.text or "none", tone), hang=1)]
+    if (action := proposal.undo.action) is not None:
+        out.append(line((f" {action.method} {action.path}", Tone.MUTED), hang=3))
+    return out
+
+
+def diff_lines(proposal: Proposal, *, hidden: bool = False) -> list[Line]:
+    """Return the diff: our lines, then what the server changes by itself, then bookkeeping (folded unless `hidden`)."""
+    ours = [d for d in proposal.diff if d.origin is LineOrigin.OURS]
+    server = [d for d in proposal.diff if d.origin is LineOrigin.SERVER]
+    rest = [d for d in proposal.diff if d.origin is LineOrigin.HIDDEN]
+    out = [_diff_line(d) for d in ours] or [line(("no line of the object changes", Tone.WARN))]
+    if server:
+        out += [BLANK, line(("set by the server, not by us", Tone.HEADING)), *(_diff_line(d) for d in server)]
+    if rest:
+        hint = "h hides" if hidden else "h shows"
+        out += [
+            BLANK,
+            line((f"bookkeeping: {len(rest)} lines (managedFields, status)", Tone.MUTED), right=[(hint, Tone.MUTED)]),
+        ]
+        out += [_diff_line(d) for d in rest] if hidden else []
+    return [*out, BLANK, line((f"end of diff, {len(proposal.diff)} lines", Tone.MUTED))]
+
+
+def _diff_line(given: DiffLine) -> Line:
+    tone = {"+": Tone.ADDED, "-": Tone.REMOVED, "@": Tone.HEADING}.get(given.sign, Tone.PLAIN)
+    sign = "@@" if given.sign == "@" else given.sign
+    return line((f"{sign:<3}{given.text}", tone), hang=5)
+
+
+def diff_count(proposal: Proposal) -> str:
+    """Return `+3 -0`, our own lines only."""
+    ours = [d.sign for d in proposal.diff if d.origin is LineOrigin.OURS]
+    return f"+{ours.count('+')} -{ours.count('-')}"
+
+
+def facts(proposal: Proposal) -> list[Line]:
+    """Return everything but the diff, in the order in which one decides."""
+
+    def title(text: str, right: Sequence[Given] = ()) -> Line:
+        return line((f" {text}", Tone.HEADING), right=right)
+
+    made = (f"as of {clock(proposal.created)} ", Tone.MUTED)
+    out = [title("WHAT WILL RUN"), *action_lines(proposal), title("WHY"), *why_lines(proposal)]
+    out += [title("CHECKS", [made]), *check_lines(proposal), title("BLAST RADIUS"), *impact_lines(proposal)]
+    out += [*risk_lines(proposal), title("UNDO"), *undo_lines(proposal), title("REQUEST BODY"), *body_lines(proposal)]
+    return out
+
+
+def shown_digest(proposal: Proposal) -> str:
+    """Return the SHA-256 of the card's text: the facts, the whole diff and the digest that an approval binds."""
+    text = as_text([*facts(proposal), *diff_lines(proposal, hidden=True)])
+    return hashlib.sha256(f"{proposal.id}\n{proposal.digest}\n{text}".encode()).hexdigest()
+
+
+def progress_lines(known: ProposalCase, now: datetime) -> list[Line]:
+    """Return what has happened since the decision: sent, answer, check, undo."""
+    out: list[Line] = []
+    if known.decision is not None:
+        at = clock(known.decided_at or known.decision.at)
+        word = " approved" if known.decision.answer is Answer.APPROVE else " denied"
+        reason = (f"  {known.decision.reason}", Tone.MUTED)
+        out.append(line((word, Tone.STRONG), f" by {known.decision.by} at {at}", reason, hang=2))
+    match known.state:
+        case ProposalState.APPROVED:
+            out.append(line((" approved, about to be sent", Tone.ACCENT)))
+        case ProposalState.SENDING:
+            out.append(line((" request sent, waiting for the answer; it cannot be recalled", Tone.WARN)))
+        case ProposalState.OPEN | ProposalState.DENIED:
+            pass
+        case _:
+            tone = Tone.GOOD if known.state is ProposalState.APPLIED else Tone.WARN
+            code = f" HTTP {known.outcome.status_code}" if known.outcome and known.outcome.status_code else ""
+            words = f" {known.outcome.message}" if known.outcome and known.outcome.message else ""
+            out.append(line((f" {known.state.value}", tone), f"{code}{words}", hang=2))
+    if known.state is ProposalState.APPLIED and known.verified is None:
+        out.append(line((" reading again whether it helped", Tone.ACCENT)))
+    if known.verified is not None:
+        tone = {"fixed": Tone.GOOD, "not fixed": Tone.BAD}.get(known.verified.healing.value, Tone.WARN)
+        out.append(line(" check: ", (known.verified.healing.value, tone), f"  {known.verified.text}", hang=2))
+    if known.undo is not None:
+        open_still = now < known.undo.until
+        tail = f" until {clock(known.undo.until)}   U proposes it" if open_still else " is over"
+        out.append(line((" undo offered", Tone.STRONG), tail, f": {known.undo.text}", hang=2))
+    return out
