@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from assistant.domain.event import Event
@@ -11,39 +12,34 @@ from assistant.store.log import Loaded, SessionStore
 from assistant.store.recording import Recording, read_file
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryRow:
-    """A session as the list shows it; `interrupted` when it was at work and no process holds it any more."""
-
-    row: SessionRow
-    interrupted: bool
-
-
 class StoreLibrary:
-    """What is in a store."""
+    """What is in a store. May be called from any thread."""
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
 
-    def list(self, limit: int = 100, query: str = "") -> list[LibraryRow]:
-        """Return the latest sessions, optionally those that match."""
-        return [LibraryRow(row, self._store.interrupted(row)) for row in self._store.sessions(limit=limit, text=query)]
+    def load(self, session_id: str) -> Sequence[Event]:
+        """Return a session's events as far as they can be read. Raises StoreError."""
+        return self._store.load(session_id).events
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
-        """Return events that match."""
-        return self._store.search(text, limit=limit)
-
-    def load(self, session: str) -> tuple[Event, ...]:
-        """Return a session's events as far as they can be read."""
-        return self._store.load(session).events
-
-    def load_with_cut(self, session: str) -> Loaded:
+    def load_with_cut(self, session_id: str) -> Loaded:
         """Return a session's events, and why they end early if they do."""
-        return self._store.load(session)
+        return self._store.load(session_id)
 
     def body(self, sha256: str) -> str:
         """Return a text that evidence stands in. Raises StoreError."""
         return self._store.body(sha256)
+
+    def search(self, text: str, limit: int = 50) -> Sequence[Hit]:
+        """Return events that match, best first."""
+        return self._store.search(text, limit=limit)
+
+    def list(self, limit: int = 200, query: str = "") -> Sequence[SessionRow]:
+        """Return the latest sessions; one that was at work and is held by no process any more is `interrupted`."""
+        return [
+            replace(row, status="interrupted") if self._store.interrupted(row) else row
+            for row in self._store.sessions(limit=limit, text=query)
+        ]
 
 
 def open_recording(path: Path) -> Recording:

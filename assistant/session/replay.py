@@ -188,7 +188,7 @@ class Player:
         return self.jump(earlier[-1] if earlier else 0)
 
     def find(self, text: str) -> bool:
-        """Go to the next step whose event holds `text` (letter case aside), beginning anew at the end; say if there is."""
+        """Go to the next step whose event holds `text` (letter case aside), starting over at the end; say if found."""
         wanted = text.casefold()
         order = [*range(self._position + 1, self.length + 1), *range(1, self._position + 1)]
         for step in order:
