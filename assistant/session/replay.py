@@ -234,7 +234,7 @@ def _texts(value: object) -> list[str]:
     match value:
         case str():
             return [value]
-        case list():
+        case list() | tuple():
             return [text for item in value for text in _texts(item)]
         case dict():
             return [text for item in value.values() for text in _texts(item)]

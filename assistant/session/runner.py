@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from assistant.domain import event as ev
 from assistant.domain.case import Case
-from assistant.domain.ports import Clock, Pause, Turn, Workflow
+from assistant.domain.ports import Clock, Pause, Resolution, Turn, Workflow
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import BudgetError, GateError, PilothouseError, StoreError, UsageError
 from assistant.session.approvals import Approvals
@@ -64,6 +64,7 @@ class Session:
             self._approvals = Approvals(self._recorder, self._gate, parts.clock, parts.by)
             self._changes = Changes(self._recorder, self._gate, self._approvals, parts.clock, parts.verify, self._spawn)
         self._turn: asyncio.Task[None] | None = None
+        self._paused = asyncio.Event()
         self._queued: list[tuple[str, str | None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -176,11 +177,12 @@ class Session:
 
     async def settled(self) -> None:
         """Return when the turn is over or waits for a person."""
-        while self.running and not self._waits():
-            changed = self._recorder.next_change
-            waiter = asyncio.ensure_future(changed.wait())
-            assert self._turn is not None  # noqa: S101 - `running` says so
+        if self._turn is None or self._turn.done():
+            return
+        waiter = asyncio.ensure_future(self._paused.wait())
+        try:
             await asyncio.wait({waiter, self._turn}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             waiter.cancel()
 
     async def decide(
@@ -257,7 +259,7 @@ class Session:
         try:
             pause = await self._bounded(self._workflow.run(turn, recorder))
             while pause is not None:
-                resolution = await self._need_approvals().resolution(pause.proposal)
+                resolution = await self._resolution(pause)
                 pause = await self._bounded(self._workflow.resume(turn, recorder, resolution))
             self._recorder.emit(ev.TurnEnded(turn.number))
         except BudgetError as error:
@@ -292,10 +294,12 @@ class Session:
                 # Nobody waits for it any more: it may take its time to end, and what it raises then is of no use.
                 task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    def _waits(self) -> bool:
-        return any(item.proposal.origin.session == self.id for item in self.case.waiting)
-
-    # What happens around it
+    async def _resolution(self, pause: Pause) -> Resolution:
+        self._paused.set()
+        try:
+            return await self._need_approvals().resolution(pause.proposal)
+        finally:
+            self._paused.clear()
 
     async def _withdraw(self, why: str, only: frozenset[str] | None) -> None:
         if self._approvals is None:

@@ -74,7 +74,7 @@ class Scrubber:
                     return value, 0
                 text, count = self._text(value)
                 return text, count or int(text != value)
-            case list():
+            case list() | tuple():
                 pairs = [self._walk(item, name, runnable) for item in value]
                 return [item for item, _ in pairs], sum(count for _, count in pairs)
             case dict():
