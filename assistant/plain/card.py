@@ -1,0 +1,115 @@
+"""The approval in text: the whole proposal on one card, and what a person types to answer it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from assistant.domain.proposal import Answer, LineOrigin, Proposal
+from assistant.errors import UsageError
+from assistant.plain.lines import WIDTH, one_line, wrapped
+from assistant.policy.sanitize import SafeText, safe
+
+DIGEST_CHARACTERS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A decision as it was typed."""
+
+    answer: Answer
+    reason: str = ""
+    typed_name: str = ""
+
+
+def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH) -> list[SafeText]:
+    """Return everything a person needs to decide: request, diff, checks, impact, risk, undo, expiry, how to answer."""
+    origin = proposal.origin
+    who = "this session" if origin.kind == "session" else f"another client, {origin.client}"
+    lines = _block("change", f"{proposal.id}: {proposal.title}", width)
+    lines += _block("asked by", who + (f", because {origin.why}" if origin.why else ""), width)
+    lines += _block("cluster", f"{proposal.cluster}, as {proposal.identity}", width)
+    lines += _block(
+        "object", f"{proposal.action.target}, resource version {proposal.resource_version or 'none yet'}", width
+    )
+    query = "&".join(f"{key}={value}" for key, value in proposal.action.query)
+    lines += _block("request", f"{proposal.action.method} {proposal.action.path}{'?' + query if query else ''}", width)
+    lines += _block("kubectl", proposal.kubectl or "no equivalent", width)
+    lines += _diff(proposal)
+    for check in proposal.checks:
+        lines += _block(f"check {check.result.value}", f"{check.name}: {check.text}", width)
+    for impact in proposal.impact:
+        lines += _block(impact.heading, f"{'at least ' if impact.at_least else ''}{impact.text}", width)
+    lines += _block(
+        "risk", f"{proposal.risk.level.value}: {'; '.join(proposal.risk.reasons) or 'no rule fired'}", width
+    )
+    lines += _block("undo", proposal.undo.text, width)
+    left = max(0, int((proposal.expires - now).total_seconds()))
+    lines += _block("open for", f"{left // 60} min {left % 60:02} s", width)
+    lines += _block("digest", proposal.digest, width)
+    lines += wrapped(how_to_answer(proposal), width=width, rest="  ")
+    return lines
+
+
+def how_to_answer(proposal: Proposal) -> str:
+    """Return the sentence that says what to type."""
+    if not proposal.approvable:
+        return f"This cannot be approved: {one_line(proposal.not_approvable)}. Type: deny REASON"
+    name = f" {one_line(proposal.typed_name)}" if proposal.typed_name else ""
+    return f"Type: approve {proposal.digest[:DIGEST_CHARACTERS]}{name}   or: deny REASON   or: later"
+
+
+def shown_digest(lines: list[SafeText]) -> str:
+    """Return the SHA-256 of the card that was on screen, which goes into the decision."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def read_decision(line: str, proposal: Proposal) -> Typed:
+    """Read what a person typed about this proposal. Raises UsageError that says what is missing."""
+    words = line.split()
+    if not words:
+        raise UsageError("Nothing was decided.", how_to_answer(proposal))
+    if words[0] == "deny":
+        return Typed(Answer.DENY, line.strip()[len("deny") :].strip())
+    if words[0] != "approve":
+        raise UsageError(f"{one_line(words[0])!r} is neither approve nor deny.", how_to_answer(proposal))
+    if not proposal.approvable:
+        raise UsageError(f"This cannot be approved: {one_line(proposal.not_approvable)}.", "Type: deny REASON")
+    prefix = words[1].lower() if len(words) > 1 else ""
+    if len(prefix) < DIGEST_CHARACTERS or not proposal.digest.startswith(prefix):
+        raise UsageError("The digest typed is not the one of this change.", how_to_answer(proposal))
+    name = words[2] if len(words) > 2 else ""
+    if name != proposal.typed_name or len(words) > 3:
+        raise UsageError(
+            "This change is critical, so the object's name has to be typed."
+            if proposal.typed_name
+            else "Too many words.",
+            how_to_answer(proposal),
+        )
+    return Typed(Answer.APPROVE, typed_name=name)
+
+
+def _block(label: str, text: str, width: int) -> list[SafeText]:
+    return wrapped(one_line(text), first=f"{one_line(label)}: ", rest="  ", width=width)
+
+
+def _diff(proposal: Proposal) -> list[SafeText]:
+    if not proposal.diff:
+        return [SafeText("diff: none could be made; the body that will be sent:"), *_body(proposal)]
+    hidden = sum(line.origin is LineOrigin.HIDDEN for line in proposal.diff)
+    lines = [SafeText("diff (+ is added, - is removed, the server's own changes are marked):")]
+    for line in proposal.diff:
+        if line.origin is LineOrigin.HIDDEN:
+            continue
+        mark = "   (by the server)" if line.origin is LineOrigin.SERVER and line.sign in "+-" else ""
+        # Never wrapped and never cut: what is approved is what is read.
+        lines.append(safe(f"  {line.sign} {line.text}{mark}", multiline=False))
+    if hidden:
+        lines.append(SafeText(f"  ({hidden} lines of bookkeeping not shown: managedFields, status)"))
+    return lines
+
+
+def _body(proposal: Proposal) -> list[SafeText]:
+    return [SafeText(f"  {line}") for line in safe(proposal.action.body or "(no body)").split("\n")]

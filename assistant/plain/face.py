@@ -1,0 +1,121 @@
+"""The linear face: prints a session as it goes, line by line, and takes approvals typed in full."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TextIO
+
+from assistant.domain.case import Case
+from assistant.domain.event import Event, EvidenceAdded, RemediesSuggested
+from assistant.domain.finding import Role
+from assistant.domain.ports import Clock
+from assistant.domain.proposal import Answer, Proposal, ProposalState
+from assistant.errors import PilothouseError, UsageError
+from assistant.plain.card import card_lines, read_decision, shown_digest
+from assistant.plain.lines import WIDTH, event_lines, evidence_lines, one_line, wrapped
+from assistant.policy.sanitize import SafeText
+
+LATER: Final = frozenset({"later", "quit", "exit", "q"})
+
+ReadLine = Callable[[str], Awaitable[str | None]]
+
+
+class Deciding(Protocol):
+    """The part of a session that approvals need."""
+
+    @property
+    def case(self) -> Case:
+        """Return the case as it stands."""
+        ...
+
+    async def decide(
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
+    ) -> ProposalState:
+        """Hand over a person's decision."""
+        ...
+
+
+class PlainFace:
+    """Prints events as they come: `session.subscribe(PlainFace(sys.stdout))`."""
+
+    def __init__(self, out: TextIO, *, width: int = WIDTH, evidence: bool = True) -> None:
+        self._out = out
+        self._width = width
+        self._evidence = evidence
+
+    def __call__(self, event: Event, case: Case) -> None:
+        """Print one event."""
+        if isinstance(event.payload, EvidenceAdded) and not self._evidence:
+            return
+        self.lines(event_lines(event, case, self._width))
+
+    def lines(self, lines: list[SafeText]) -> None:
+        """Print lines at once; a reader of a pipe must not wait for a full buffer."""
+        if lines:
+            self._out.write("\n".join(lines) + "\n")
+            self._out.flush()
+
+    def error(self, error: PilothouseError) -> None:
+        """Print what an error means and what to do."""
+        self.lines(wrapped(one_line(f"error: {error.meaning} {error.hint}"), rest="  ", width=self._width))
+
+    async def ask_decision(self, session: Deciding, proposal: Proposal, read: ReadLine, clock: Clock) -> ProposalState:
+        """Show a proposal in full and take the answer, until it is decided, put off, or input ends (state OPEN).
+
+        `read(prompt)` returns the next line typed, None at the end of input. An empty line decides nothing.
+        """
+        lines = card_lines(proposal, clock.now(), self._width)
+        self.lines(lines)
+        while True:
+            typed = await read("approve, deny or later> ")
+            known = session.case.proposal(proposal.id)
+            if known and known.state is not ProposalState.OPEN:
+                self.lines([SafeText(f"{proposal.id} is {known.state.value} already.")])
+                return known.state
+            if typed is None or typed.strip() in LATER:
+                return ProposalState.OPEN
+            try:
+                said = read_decision(typed, proposal)
+                return await session.decide(proposal.id, said.answer, said.reason, shown_digest(lines), said.typed_name)
+            except UsageError as error:
+                self.error(error)
+
+
+def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
+    """Return the outcome of a turn for `ask --format text`: answer, causes, what would mend it, evidence."""
+    lines: list[SafeText] = []
+    if case.answer:
+        lines += [*wrapped(case.answer.markdown, rest="", width=width), SafeText()]
+    for finding in case.findings:
+        word = "cause" if finding.role is Role.ROOT_CAUSE else finding.role.value.replace("_", " ")
+        facts = " ".join(finding.evidence) or "nothing cited, so a guess"
+        text = f"{finding.target}: {finding.summary} ({finding.confidence:.0%} sure; {facts})"
+        lines += wrapped(one_line(text), first=f"{finding.id} {word}: ", rest="   ", width=width)
+        if finding.outside:
+            lines += wrapped(one_line(finding.outside), first="   outside the cluster: ", rest="   ", width=width)
+    if case.remedies:
+        lines.append(SafeText())
+    for remedy in case.remedies:
+        text = f"{remedy.title}, risk {remedy.risk.value}. {remedy.reason}"
+        lines += wrapped(one_line(text), first=f"{remedy.id} suggestion: ", rest="   ", width=width)
+        # On a line of its own and never wrapped, to be copied.
+        if remedy.kubectl:
+            lines.append(SafeText(f"   {one_line(remedy.kubectl)}"))
+        if remedy.outside:
+            lines += wrapped(one_line(remedy.outside), first="   ", rest="   ", width=width)
+    cited = {fact for finding in case.findings for fact in finding.evidence}
+    facts_shown = [fact for fact in case.evidence if fact.id in cited]
+    if facts_shown:
+        lines += [SafeText(), SafeText("evidence:")]
+    for fact in facts_shown:
+        lines += evidence_lines(fact, width)
+    if case.answer and case.answer.checked:
+        lines += [SafeText(), SafeText("checked:")]
+        for item in case.answer.checked:
+            lines += wrapped(one_line(item), first="  - ", rest="    ", width=width)
+    return lines
+
+
+def is_chatter(event: Event) -> bool:
+    """Say whether a report at the end repeats this event anyway (for faces that print both)."""
+    return isinstance(event.payload, EvidenceAdded | RemediesSuggested)
