@@ -66,17 +66,22 @@ def link(event: Event, prev_hash: str) -> Link:
     return Link(event.session, event.seq, at, kind, data, prev_hash, own)
 
 
+def fault(session: str, place: int, prev_hash: str, item: Link) -> str:
+    """Return what is wrong with the link that should stand at `place` after `prev_hash`, "" when nothing is."""
+    if item.session != session or item.seq != place:
+        return f"event {place} is missing or out of order"
+    if item.prev_hash != prev_hash:
+        return f"event {place} does not follow the event before it"
+    if digest(prev_hash, item.session, item.seq, item.at, item.kind, item.data) != item.hash:
+        return f"event {place} has been changed since it was written"
+    return ""
+
+
 def check(session: str, links: list[Link], head: str, count: int) -> Verification:
     """Recompute a chain. `head` and `count` are what the session's row says, so that a cut tail shows."""
     prev = GENESIS
     for place, item in enumerate(links, start=1):
-        why = ""
-        if item.session != session or item.seq != place:
-            why = f"event {place} is missing or out of order"
-        elif item.prev_hash != prev:
-            why = f"event {place} does not follow the event before it"
-        elif digest(prev, item.session, item.seq, item.at, item.kind, item.data) != item.hash:
-            why = f"event {place} has been changed since it was written"
+        why = fault(session, place, prev, item)
         if why:
             return Verification(session, len(links), head, place, why)
         prev = item.hash
