@@ -1,0 +1,27 @@
+"""The numbers that the gate keeps to, in one place so that a reviewer sees them side by side."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Part of every digest: an approval given under other rules is void.
+POLICY_VERSION: Final = "1"
+
+OPEN_SECONDS: Final = 600.0
+APPROVED_SECONDS: Final = 120.0
+APPROVED_CRITICAL_SECONDS: Final = 60.0
+
+# The API server refuses request bodies above 3 MiB (apiserver MaxRequestBodyBytes), so nothing larger is worth holding.
+MAX_REQUEST_BODY_BYTES: Final = 3 * 1024 * 1024
+# An answer that has to be read whole (Secrets, ConfigMaps, previews); larger ones are withheld, not passed.
+MAX_PARSED_ANSWER_BYTES: Final = 128 * 1024 * 1024
+MAX_PREVIEW_BYTES: Final = 16 * 1024 * 1024
+MAX_WATCH_LINE_BYTES: Final = 16 * 1024 * 1024
+MAX_DIFF_LINES: Final = 400
+MAX_OPEN_PROPOSALS: Final = 50
+
+CONNECT_SECONDS: Final = 10.0
+PREVIEW_SECONDS: Final = 15.0
+SEND_SECONDS: Final = 60.0
+# How long a read may stay silent before its first byte; a watch or a followed log may be silent for longer after it.
+FIRST_BYTE_SECONDS: Final = 60.0

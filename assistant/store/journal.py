@@ -1,0 +1,196 @@
+"""The gate's own record of every change: proposed, decided, intent, sent, outcome or unknown. One file, fsync'd.
+
+Apart from the session store because it has another writer and another trust (decision 002). Nothing is sent unless its
+intent is on disk; the intent and the consumption of its approval are one transaction, so an approval is used once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from sqlite_utils import Database, Migrations
+
+from assistant.domain.proposal import Decision, Outcome, Proposal, ProposalState
+from assistant.errors import StoreError
+from assistant.store.sqlite import open_database
+from assistant.wire import decode, encode
+
+FILE: Final = "journal.db"
+migrations: Final = Migrations("journal")
+
+
+@migrations("0001_entries")
+def _entries(db: Database) -> None:
+    db.execute(
+        "CREATE TABLE entries (seq INTEGER PRIMARY KEY, proposal TEXT NOT NULL, gate TEXT NOT NULL, at TEXT NOT NULL,"
+        " kind TEXT NOT NULL CHECK (kind IN ('proposed','decided','intent','sent','outcome','unknown','passed')),"
+        " cluster TEXT NOT NULL, data TEXT NOT NULL)"
+    )
+    # A second intent for one proposal is impossible in the file itself, whatever the code above it does.
+    db.execute("CREATE UNIQUE INDEX one_intent ON entries(proposal) WHERE kind = 'intent'")
+    db.execute("CREATE UNIQUE INDEX one_end ON entries(proposal) WHERE kind IN ('outcome','unknown')")
+    db.execute("CREATE INDEX by_proposal ON entries(proposal, kind)")
+    db.execute(
+        "CREATE TABLE approvals (proposal TEXT PRIMARY KEY, digest TEXT NOT NULL, mac TEXT NOT NULL,"
+        " expires TEXT NOT NULL, consumed TEXT)"
+    )
+    for name in ("UPDATE", "DELETE"):
+        db.execute(
+            f"CREATE TRIGGER entries_no_{name.lower()} BEFORE {name} ON entries"
+            " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+        )
+
+
+class ApprovalUsedError(StoreError):
+    """The approval was used before, or was never recorded: nothing may be sent for it."""
+
+    code = "approval-used"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A change whose intent is on record and whose end is not: it may or may not have happened."""
+
+    proposal: Proposal
+    at: datetime
+
+
+class Journal:
+    """One gate's hold on the journal file. Every method that writes returns when the entry is on disk."""
+
+    def __init__(self, state_dir: Path, gate: str, cluster: str = "") -> None:
+        """Open or make the file and hold this gate's lock. Raises StoreError."""
+        self.gate = gate
+        self.cluster = cluster
+        self._state_dir = state_dir
+        self._db = open_database(state_dir / FILE, synchronous="FULL")
+        try:
+            self._db.migrate(migrations)
+            self._lock = _alive_lock(state_dir, gate)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def proposed(self, proposal: Proposal) -> None:
+        """Record a proposal; it is already without secrets."""
+        self._append(proposal.id, "proposed", encode(proposal).decode())
+
+    def decided(self, decision: Decision, mac: str = "", expires: str = "") -> None:
+        """Record a decision and, for an approval, its MAC."""
+        with self._db.transaction() as raw:
+            self._insert(raw, decision.proposal, "decided", encode(decision).decode())
+            if mac:
+                raw.execute(
+                    "INSERT INTO approvals (proposal, digest, mac, expires) VALUES (?, ?, ?, ?)",
+                    (decision.proposal, decision.digest, mac, expires),
+                )
+
+    def intent(self, proposal_id: str, digest: str, mac: str) -> None:
+        """Consume the approval and record that the request is about to leave, in one transaction.
+
+        Raises ApprovalUsedError when there is no unused approval of this digest and MAC.
+        """
+        with self._db.transaction() as raw:
+            cursor = raw.execute(
+                "UPDATE approvals SET consumed = ? WHERE proposal = ? AND digest = ? AND mac = ? AND consumed IS NULL",
+                (_now(), proposal_id, digest, mac),
+            )
+            if cursor.rowcount != 1:
+                raise ApprovalUsedError("The approval was used already.", "Propose the change again.")
+            self._insert(raw, proposal_id, "intent", encode({"digest": digest}).decode())
+
+    def sent(self, proposal_id: str) -> None:
+        """Record that the request has left completely."""
+        self._append(proposal_id, "sent", "{}")
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Record the end of a proposal."""
+        kind = "unknown" if outcome.state is ProposalState.UNKNOWN else "outcome"
+        self._append(outcome.proposal, kind, encode(outcome).decode())
+
+    def passed(self, line: dict[str, object]) -> None:
+        """Record a dry run of a foreign client that passed through."""
+        self._append("", "passed", encode(line).decode())
+
+    def settle(self) -> tuple[Unfinished, ...]:
+        """Mark intents without an end of gates that are gone as unknown; return all unknown ones of this cluster."""
+        with self._db.transaction() as raw:
+            rows = raw.execute(
+                "SELECT proposal, gate, cluster FROM entries i WHERE kind = 'intent' AND NOT EXISTS"
+                " (SELECT 1 FROM entries e WHERE e.proposal = i.proposal AND e.kind IN ('outcome','unknown'))"
+            ).fetchall()
+            for row in rows:
+                if row["gate"] != self.gate and not _is_alive(self._state_dir, row["gate"]):
+                    lost = Outcome(
+                        row["proposal"], ProposalState.UNKNOWN, datetime.now(UTC),
+                        message="The gate ended between sending and the answer.",
+                    )  # fmt: skip
+                    raw.execute(
+                        "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, ?, ?, ?, ?, ?)",
+                        (lost.proposal, row["gate"], _now(), "unknown", row["cluster"], encode(lost).decode()),
+                    )
+        return self.unknown()
+
+    def unknown(self) -> tuple[Unfinished, ...]:
+        """Return the changes to this cluster whose end is unknown, oldest first."""
+        rows = self._db.query(
+            "SELECT p.data AS data, u.at AS at FROM entries u JOIN entries p ON p.proposal = u.proposal"
+            " AND p.kind = 'proposed' WHERE u.kind = 'unknown' AND u.cluster = ? ORDER BY u.seq",
+            (self.cluster,),
+        )
+        return tuple(Unfinished(decode(Proposal, row["data"]), datetime.fromisoformat(row["at"])) for row in rows)
+
+    def kinds(self, proposal_id: str) -> tuple[str, ...]:
+        """Return the kinds of the entries of one proposal, in order."""
+        rows = self._db.query("SELECT kind FROM entries WHERE proposal = ? ORDER BY seq", (proposal_id,))
+        return tuple(str(row["kind"]) for row in rows)
+
+    def close(self) -> None:
+        """Close the file and give the lock up."""
+        self._db.close()
+        os.close(self._lock)
+        _lock_path(self._state_dir, self.gate).unlink(missing_ok=True)
+
+    def _append(self, proposal_id: str, kind: str, data: str) -> None:
+        with self._db.transaction() as raw:
+            self._insert(raw, proposal_id, kind, data)
+
+    def _insert(self, raw: object, proposal_id: str, kind: str, data: str) -> None:
+        raw.execute(  # type: ignore[attr-defined]
+            "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, ?, ?, ?, ?, ?)",
+            (proposal_id, self.gate, _now(), kind, self.cluster, data),
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _lock_path(state_dir: Path, gate: str) -> Path:
+    return state_dir / f"gate-{gate}.alive"
+
+
+def _alive_lock(state_dir: Path, gate: str) -> int:
+    handle = os.open(_lock_path(state_dir, gate), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle
+
+
+def _is_alive(state_dir: Path, gate: str) -> bool:
+    # A lock, not a pid: the kernel gives it up with the process, and a pid can be somebody else's by now.
+    try:
+        handle = os.open(_lock_path(state_dir, gate), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
