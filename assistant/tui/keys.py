@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from textual.binding import Binding
+    from textual.binding import BindingType
 
 
 class Place(StrEnum):
@@ -109,6 +109,8 @@ KEYS: tuple[Key, ...] = (
     Key("open_evidence", ("o",), Place.INVESTIGATE, "open the whole text of the evidence"),
     Key("propose", ("p",), Place.INVESTIGATE, "have the selected remedy examined as a change"),
     Key("tab_number", ("1", "2", "3", "4"), Place.INVESTIGATE, "Evidence, Findings, Changes, Plan"),
+    Key("practice", ("c",), Place.INVESTIGATE, "choose a practice incident"),
+    Key("retry", ("r",), Place.INVESTIGATE, "connect again after a failure"),
     Key("wider", ("plus",), Place.INVESTIGATE, "bigger case pane"),
     Key("narrower", ("underscore",), Place.INVESTIGATE, "smaller case pane"),
     Key("arm", ("a",), Place.APPROVALS, "arm; enter then sends it, any other key disarms", "approve", True),
@@ -143,11 +145,11 @@ def in_place(*places: Place) -> list[Key]:
     return [key for key in KEYS if key.place in places]
 
 
-def bindings(*places: Place) -> list[Binding]:
+def bindings(*places: Place) -> list[BindingType]:
     """Return Textual bindings of these places; an action named `tab_number` gets its key as argument."""
     from textual.binding import Binding
 
-    made = []
+    made: list[BindingType] = []
     for key in in_place(*places):
         if key.by_screen:
             continue

@@ -127,14 +127,28 @@ class SessionSummary(Protocol):
         ...
 
 
+class ListedSession(Protocol):
+    """A row, and whether it was at work when its process went away (`assistant.session.library.LibraryRow`)."""
+
+    @property
+    def row(self) -> SessionSummary:
+        """Return the row."""
+        ...
+
+    @property
+    def interrupted(self) -> bool:
+        """Say whether it was interrupted."""
+        ...
+
+
 class SessionLibrary(Protocol):
     """The stored sessions. The calls may block on a file: the screens make them in a thread."""
 
-    def list(self, limit: int = 200, query: str = "") -> Sequence[SessionSummary]:
+    def list(self, limit: int = 200, query: str = "") -> Sequence[ListedSession]:
         """Return the newest sessions, those with the words of `query` anywhere in them."""
         ...
 
-    def load(self, session_id: str) -> Sequence[Event]:
+    def load(self, session: str) -> Sequence[Event]:
         """Return the events of a session. Raises StoreError."""
         ...
 

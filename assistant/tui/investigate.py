@@ -1,0 +1,307 @@
+"""Investigate: talk, watch the work, read findings. Transcript, case pane and prompt."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from assistant.domain.event import Answered
+from assistant.errors import PilothouseError
+from assistant.policy.sanitize import safe
+from assistant.tui.keys import Place, bindings
+from assistant.tui.lines import BLANK, Line, Tone, line
+from assistant.tui.panes import TABS, item_detail, tab_line, tab_lines
+from assistant.tui.prompt import Prompt
+from assistant.tui.screen import CaseScreen, keys_line
+from assistant.tui.transcript import Transcript
+from assistant.tui.view import LinesView, Row, Rule
+
+SHARES = ("30%", "38%", "50%", "62%")
+"""Widths of the case pane, from small to big."""
+
+
+def _markdown(text: str, ref: str) -> list[Line]:
+    from assistant.tui.markdown import markdown_lines
+
+    return markdown_lines(text, ref)
+
+
+class InvestigateScreen(CaseScreen):
+    """The first screen."""
+
+    PLACE = Place.INVESTIGATE
+    BINDINGS = bindings(Place.INVESTIGATE)
+    AUTO_FOCUS = "#prompt"
+    CSS = (
+        CaseScreen.CSS
+        + """
+    InvestigateScreen #transcript { width: 1fr; }
+    InvestigateScreen #case { width: 38%; border-left: solid $border; }
+    InvestigateScreen #items { height: 1fr; }
+    InvestigateScreen #detail { height: 45%; border-top: solid $border; }
+    InvestigateScreen #more { display: none; }
+    InvestigateScreen.-more #more { display: block; }
+    InvestigateScreen.-narrow #case { display: none; border: none; width: 1fr; }
+    InvestigateScreen.-narrow.-case #case { display: block; }
+    InvestigateScreen.-narrow.-case #transcript { display: none; }
+    """
+    )
+
+    def __init__(self) -> None:
+        """Start with the evidence tab."""
+        super().__init__()
+        self._tab = 0
+        self._share = 1
+        self._transcript = Transcript(_markdown)
+
+    def compose(self) -> ComposeResult:
+        """Lay the screen out."""
+        yield from self.chrome_top()
+        with Horizontal(id="body"):
+            yield LinesView(follow=True, id="transcript")
+            with Vertical(id="case"):
+                yield Row(id="tabs")
+                yield LinesView(picks=True, id="items")
+                yield LinesView(id="detail")
+        yield Row(id="more")
+        yield Rule()
+        yield Prompt(id="prompt")
+        yield from self.chrome_bottom()
+
+    @property
+    def prompt(self) -> Prompt:
+        """Return the prompt."""
+        return self.query_one("#prompt", Prompt)
+
+    def state_word(self) -> str:
+        """Return `prompt` where letters are text."""
+        return "prompt" if self.focused is self.prompt else "normal"
+
+    def key_row(self) -> Line:
+        """Return the keys of the state."""
+        if self.focused is self.prompt:
+            return keys_line(self.size.width, Place.PROMPT, Place.ANYWHERE)
+        return keys_line(self.size.width, Place.INVESTIGATE, Place.TEXT, Place.ANYWHERE)
+
+    def refresh_case(self) -> None:
+        """Draw transcript, case pane and rows."""
+        if not self.is_mounted:
+            return
+        app = self.host
+        case, now = app.case, app.now()
+        lines = self._transcript.lines(case, now, narrow=not self.wide)
+        self.query_one("#transcript", LinesView).show(lines or self._welcome())
+        self.query_one("#tabs", Row).show(tab_line(case, self._tab))
+        items = self.query_one("#items", LinesView)
+        items.show(tab_lines(case, self._tab, now))
+        if not items.cursor and items.refs and self._tab < 3:
+            items.pick(items.refs[0], reveal=False)
+        self._refresh_detail()
+        self._refresh_more()
+        self.refresh_rows()
+
+    def _refresh_detail(self) -> None:
+        detail = self.query_one("#detail", LinesView)
+        detail.display = self._tab == 0 and bool(self.host.case.evidence)
+        detail.show(item_detail(self.host.case, self._tab, self.query_one("#items", LinesView).cursor))
+
+    def _refresh_more(self) -> None:
+        view = self.query_one("#transcript", LinesView)
+        hidden = not view.following and view.unseen > 0
+        self.set_class(hidden, "-more")
+        if hidden:
+            self.query_one("#more", Row).show(line((f"  -- {view.unseen} new lines  G", Tone.WARN)))
+
+    def _welcome(self) -> list[Line]:
+        app = self.host
+        if app.failure is not None:
+            error: PilothouseError = app.failure
+            out = [BLANK, line(("not connected: ", Tone.BAD), error.meaning, hang=2)]
+            out += [line(("do: ", Tone.STRONG), error.hint, hang=4)] if error.hint else []
+            if app.practice:
+                count = len(app.practice)
+                out += [
+                    BLANK,
+                    line(
+                        "Or practise: ", ("c", Tone.STRONG), f" lists {count} recorded clusters that need no network."
+                    ),
+                ]
+            out += [line(("! shows the raw text, r tries again", Tone.MUTED))]
+            return out
+        if app.session is None:
+            return [
+                BLANK,
+                line(
+                    ("connecting ..", Tone.MUTED), "  you can type already; it is sent when the cluster answers", hang=2
+                ),
+            ]
+        place = app.case.namespace or "this cluster"
+        return [
+            BLANK,
+            line(("Ask what is wrong.", Tone.STRONG), " Nothing is changed before you approve it.", hang=2),
+            BLANK,
+            *(line("  - ", text, hang=4) for text in suggestions(place)),
+            BLANK,
+            line(("? shows the keys (esc first: the prompt takes letters as text)", Tone.MUTED), hang=2),
+        ]  # fmt: skip
+
+    # Events of the parts -----------------------------------------------------------------------------------------
+
+    def on_lines_view_picked(self, message: LinesView.Picked) -> None:
+        """Show what the cursor is on."""
+        if message.view.id == "items":
+            self._refresh_detail()
+
+    def on_lines_view_moved(self, message: LinesView.Moved) -> None:
+        """Say how much is new below."""
+        if message.view.id == "transcript":
+            self._refresh_more()
+
+    def on_prompt_sent(self, message: Prompt.Sent) -> None:
+        """Ask or steer."""
+        self.host.send(message.text)
+        self.prompt.take()
+        self.query_one("#transcript", LinesView).go(end=True)
+
+    def on_prompt_command(self, _: Prompt.Command) -> None:
+        """Show the commands."""
+        self.host.action_palette()
+
+    def on_prompt_leave(self, _: Prompt.Leave) -> None:
+        """Go to the next pane."""
+        self.action_next_pane()
+
+    # Keys --------------------------------------------------------------------------------------------------------
+
+    def layout_changed(self) -> None:
+        """Give the case pane its share again."""
+        self._resize_case(0)
+
+    def back(self) -> None:
+        """Leave the prompt for the transcript; the text stays."""
+        if self.focused is self.prompt:
+            self.query_one("#transcript" if self.query_one("#transcript").display else "#items").focus()
+        elif self.has_class("-case"):
+            self.remove_class("-case")
+            self.query_one("#transcript").focus()
+
+    def action_prompt(self) -> None:
+        """Type."""
+        self.prompt.focus()
+
+    def action_next_pane(self) -> None:
+        """Go round transcript, case pane and prompt; on narrow screens the case pane takes the transcript's place."""
+        transcript, items = self.query_one("#transcript"), self.query_one("#items")
+        if self.focused is transcript:
+            self.add_class("-case")
+            self.call_after_refresh(items.focus)
+        elif self.focused is items and self.query_one("#detail").display:
+            self.query_one("#detail").focus()
+        elif self.focused is self.prompt:
+            self.remove_class("-case")
+            self.call_after_refresh(transcript.focus)
+        else:
+            self.remove_class("-case")
+            self.prompt.focus()
+
+    def action_tab_number(self, key: str) -> None:
+        """Choose a tab of the case pane."""
+        self._tab = int(key) - 1
+        self.add_class("-case")
+        items = self.query_one("#items", LinesView)
+        items.cursor = ""
+        items.show([], reset=True)
+        self.refresh_case()
+        self.call_after_refresh(items.focus)
+
+    def action_fold(self) -> None:
+        """Turn the block under the cursor over."""
+        view = self.query_one("#transcript", LinesView)
+        ref = view.cursor
+        if ref == "plan":
+            self.action_plan()
+            return
+        call = self.host.case.call(ref.removeprefix("call:")) if ref.startswith("call:") else None
+        self._transcript.folds.toggle(ref, call is not None and call.done and not call.ok)
+        self.refresh_case()
+
+    def action_plan(self) -> None:
+        """Turn the plan over."""
+        self._transcript.folds.plan_open = not self._transcript.folds.plan_open
+        self.refresh_case()
+
+    def action_open(self) -> None:
+        """Open the item under the cursor."""
+        view = self.view()
+        ref = view.cursor if view is not None else ""
+        case = self.host.case
+        if view is not None and view.id == "detail":
+            self.action_open_evidence()
+        elif ref.startswith("proposal:"):
+            self.host.open_approvals(ref.removeprefix("proposal:"))
+        elif ref.startswith("call:"):
+            call = case.call(ref.removeprefix("call:"))
+            if call is not None and call.evidence:
+                self.host.open_evidence(call.evidence[0])
+            else:
+                self.action_fold()
+        elif case.fact(ref) is not None:
+            self.host.open_evidence(ref)
+        elif (finding := next((f for f in case.findings if f.id == ref), None)) is not None and finding.evidence:
+            self.host.open_evidence(finding.evidence[0])
+        elif ref:
+            self.action_fold()
+
+    def action_open_evidence(self) -> None:
+        """Open the whole text of the evidence under the cursor."""
+        ref = self.query_one("#items", LinesView).cursor
+        if self.host.case.fact(ref) is not None:
+            self.host.open_evidence(ref)
+
+    def action_propose(self) -> None:
+        """Have the chosen remedy examined."""
+        ref = self.query_one("#items", LinesView).cursor
+        if ref.startswith("remedy:"):
+            self.host.review(ref.removeprefix("remedy:"))
+        else:
+            self.host.tell(f"choose a suggested change first ({TABS.index('Changes') + 1})")
+
+    def action_wider(self) -> None:
+        """Make the case pane bigger."""
+        self._resize_case(1)
+
+    def action_narrower(self) -> None:
+        """Make the case pane smaller."""
+        self._resize_case(-1)
+
+    def _resize_case(self, step: int) -> None:
+        self._share = min(max(self._share + step, 0), len(SHARES) - 1)
+        self.query_one("#case").styles.width = SHARES[self._share] if self.wide else "1fr"
+
+    def action_practice(self) -> None:
+        """List the practice incidents."""
+        self.host.choose_practice()
+
+    def action_retry(self) -> None:
+        """Connect again after a failure."""
+        self.host.reconnect()
+
+    def source_of(self, view: LinesView, ref: str) -> str:
+        """Return the Markdown of an answer, the whole quote of a fact."""
+        case = self.host.case
+        if (fact := case.fact(ref)) is not None:
+            return safe(fact.quote)
+        entry = next((e for e in case.transcript if f"entry:{e.seq}" == ref), None)
+        if entry is None:
+            return ""
+        payload = entry.payload
+        return safe(payload.markdown if isinstance(payload, Answered) else getattr(payload, "text", ""))
+
+
+def suggestions(place: str) -> list[str]:
+    """Return questions that always make sense."""
+    return [
+        f"Is anything wrong in {place}?",
+        "What changed shortly before it broke?",
+        "Why does this pod not become ready?",
+    ]

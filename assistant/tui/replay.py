@@ -1,0 +1,364 @@
+"""Replay: step through what happened. Read only: there is no session here, so there is nothing that could send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.timer import Timer
+
+from assistant.domain import event as ev
+from assistant.domain.case import Case
+from assistant.domain.plan import StepStatus
+from assistant.policy.sanitize import clip
+from assistant.session.replay import Marker, MarkerKind, Player
+from assistant.tui.card import diff_lines, facts, progress_lines
+from assistant.tui.keys import Place, bindings
+from assistant.tui.lines import BLANK, Given, Line, Tone, block, columns, line
+from assistant.tui.markdown import markdown_lines
+from assistant.tui.overlays import TextScreen
+from assistant.tui.panes import evidence_item, finding_item, identity_line
+from assistant.tui.ports import Recording
+from assistant.tui.screen import CaseScreen, keys_line
+from assistant.tui.transcript import clock, plan_lines
+from assistant.tui.view import LinesView, Row, Rule
+
+MARKS = {
+    MarkerKind.QUESTION: "?", MarkerKind.PLAN: "p", MarkerKind.FAILURE: "!", MarkerKind.FINDING: "F",
+    MarkerKind.PROPOSAL: "P", MarkerKind.DECISION: "D", MarkerKind.WRITE: "W", MarkerKind.END: "E",
+}  # fmt: skip
+LEGEND = "? ask  p plan  ! failure  F finding  P proposed  D decided  W write  E end"
+QUICKEST_SECONDS = 0.02
+
+
+class ReplayScreen(CaseScreen):
+    """Steps, the state at a step, a timeline."""
+
+    PLACE = Place.REPLAY
+    BINDINGS = bindings(Place.REPLAY)
+    AUTO_FOCUS = "#steps"
+    CSS = (
+        CaseScreen.CSS
+        + """
+    ReplayScreen #steps { width: 44%; border-right: solid $border; }
+    ReplayScreen #state { width: 1fr; }
+    ReplayScreen #timeline { height: 2; }
+    ReplayScreen.-narrow #body { layout: vertical; }
+    ReplayScreen.-narrow #steps { width: 1fr; height: 40%; border: none; border-bottom: solid $border; }
+    ReplayScreen.-narrow #timeline { height: 1; }
+    """
+    )
+
+    def __init__(self) -> None:
+        """Start without a recording."""
+        super().__init__()
+        self._recording: Recording | None = None
+        self.player = Player(())
+        self._timer: Timer | None = None
+        self._steps: list[Line] = []
+
+    def compose(self) -> ComposeResult:
+        """Lay the screen out."""
+        yield from self.chrome_top()
+        yield Row(id="title")
+        with Horizontal(id="body"):
+            yield LinesView(picks=True, id="steps")
+            yield LinesView(id="state")
+        yield Rule()
+        yield Row(id="timeline")
+        yield Row(id="position")
+        yield from self.chrome_bottom()
+
+    def on_screen_resume(self) -> None:
+        """Take the recording that was chosen."""
+        recording = self.host.recording
+        if recording is not None and recording is not self._recording:
+            self._recording = recording
+            self._pause()
+            self.player = Player(tuple(recording.events))
+            self.player.jump(1)
+            start = recording.events[0].at if recording.events else None
+            shown = [(n, e) for n, e in enumerate(recording.events, start=1)]
+            self._steps = [step_line(n, e, (e.at - start).total_seconds() if start else 0.0) for n, e in shown]
+            self.query_one("#steps", LinesView).show(self._steps, reset=True)
+        self.refresh_case()
+
+    def identity(self) -> Line:
+        """Return the identity of then."""
+        return identity_line(self.player.case, self.host.now(), self.size.width, replayed="recorded ")
+
+    def status(self) -> Line:
+        """Return the status row: the play state."""
+        note = self.host.note
+        word = "playing" if self._timer is not None else "paused"
+        return line((f" {word} ", Tone.ACCENT), "read only: no cluster, no model, no network", (f"  {note}", Tone.WARN))
+
+    def key_row(self) -> Line:
+        """Return the player's keys first."""
+        return keys_line(self.size.width, Place.REPLAY, Place.TEXT, Place.ANYWHERE)
+
+    def evidence_source(self) -> tuple[Case, Callable[[str], str]] | None:
+        """Return the case of this step and the recording's texts."""
+        return (self.player.case, self._recording.body) if self._recording is not None else None
+
+    def refresh_case(self) -> None:
+        """Draw the step."""
+        if not self.is_mounted:
+            return
+        player = self.player
+        title = self._recording.title if self._recording is not None else "nothing to replay"
+        at = f"  {player.event.at.astimezone():%Y-%m-%d %H:%M:%S}" if player.event is not None else ""
+        self.query_one("#title", Row).show(line((" REPLAY ", Tone.HEADING), clip(title, 60), (at, Tone.MUTED)))
+        self.query_one("#steps", LinesView).pick(str(player.position) if player.position else "")
+        self.query_one("#state", LinesView).show(state_lines(player, self._steps), reset=True)
+        speed = "instant" if player.speed == 0 else f"x{player.speed:g}"
+        gap = "  idle gap shortened" if player.gap_shortened(player.position) else ""
+        self.query_one("#timeline", Row).show(timeline(player, self.size.width), line((f" {LEGEND}", Tone.MUTED)))
+        self.query_one("#position", Row).show(
+            line(f" at {mmss(player.seconds)}  {speed}  step {player.position} of {player.length}", (gap, Tone.MUTED))
+        )
+        self.refresh_rows()
+
+    # Playing -----------------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = None
+
+    def _schedule(self) -> None:
+        self._timer = self.set_timer(max(self.player.delay_seconds(), QUICKEST_SECONDS), self._next)
+
+    def _next(self) -> None:
+        self.player.forward()
+        if self.player.at_end:
+            self._pause()
+        else:
+            self._schedule()
+        self.refresh_case()
+
+    def _moved(self) -> None:
+        self._pause()
+        self.refresh_case()
+
+    def on_lines_view_picked(self, message: LinesView.Picked) -> None:
+        """Go to the step under the cursor."""
+        if message.view.id == "steps" and message.ref.isdecimal() and int(message.ref) != self.player.position:
+            self.player.jump(int(message.ref))
+            self._moved()
+
+    # Keys --------------------------------------------------------------------------------------------------------
+
+    def back(self) -> None:
+        """Leave the player, for the list it came from or the first screen."""
+        self._pause()
+        if self.host.library is not None:
+            self.host.switch("sessions")
+        elif self.host.connect is not None:
+            self.host.switch("investigate")
+        else:
+            self.host.tell("ctrl+q quits")
+
+    def action_play(self) -> None:
+        """Play or pause; at the end it starts anew."""
+        if self._timer is not None:
+            self._moved()
+            return
+        if self.player.at_end:
+            self.player.jump(0)
+        self._schedule()
+        self.refresh_case()
+
+    def action_step_on(self) -> None:
+        """One step on."""
+        self.player.forward()
+        self._moved()
+
+    def action_step_back(self) -> None:
+        """One step back."""
+        self.player.back()
+        self._moved()
+
+    def action_next_marker(self) -> None:
+        """To the next marker."""
+        self.player.next_marker()
+        self._moved()
+
+    def action_previous_marker(self) -> None:
+        """To the marker before."""
+        self.player.previous_marker()
+        self._moved()
+
+    def action_faster(self) -> None:
+        """Play faster."""
+        self.player.faster()
+        self.refresh_case()
+
+    def action_slower(self) -> None:
+        """Play slower."""
+        self.player.slower()
+        self.refresh_case()
+
+    def action_tenth(self, key: str) -> None:
+        """Jump to a tenth."""
+        self.player.jump_tenth(int(key))
+        self._moved()
+
+    def action_open(self) -> None:
+        """Open what stands at this step: the card that was seen, the evidence, the raw text of an error."""
+        event, case = self.player.event, self.player.case
+        if event is None:
+            return
+        payload = event.payload
+        if isinstance(payload, ev.EvidenceAdded):
+            self.host.open_evidence(payload.evidence.id)
+        elif (known := case.proposal(proposal_of(payload))) is not None:
+            progress = progress_lines(known, event.at)
+            card = [*facts(known.proposal), BLANK, *diff_lines(known.proposal, hidden=True), BLANK, *progress]
+            self.app.push_screen(TextScreen(f"{known.proposal.id} as it was shown, read only", card))
+        else:
+            self.app.push_screen(TextScreen(f"Step {event.seq}", payload_lines(payload)))
+
+
+def proposal_of(payload: ev.Payload) -> str:
+    """Return the proposal that an event is about, "" for none."""
+    match payload:
+        case ev.Proposed():
+            return payload.proposal.id
+        case ev.Decided():
+            return payload.decision.proposal
+        case ev.Concluded():
+            return payload.outcome.proposal
+        case ev.Sending() | ev.Verified() | ev.UndoOffered():
+            return payload.proposal
+        case _:
+            return ""
+
+
+def mmss(seconds: float) -> str:
+    """Return `02:31`, with hours where there are any."""
+    whole = int(seconds)
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    return f"{hours}{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def step_line(number: int, event: ev.Event, seconds: float) -> Line:
+    """Return one row of the step list."""
+    text, tone = headline(event.payload)
+    return line((f"{number:>4}  {mmss(seconds)}  ", Tone.MUTED), (clip(text, 110), tone), hang=13, ref=str(number))
+
+
+def headline(payload: ev.Payload) -> tuple[str, Tone]:
+    """Return what happened at an event in a few words."""
+    match payload:
+        case ev.SessionOpened():
+            return f"opened on {payload.context} by {payload.identity}", Tone.MUTED
+        case ev.Asked():
+            return f"you ask: {payload.text}", Tone.STRONG
+        case ev.PlanMade():
+            return f"plan made, {len(payload.steps)} steps", Tone.PLAIN
+        case ev.StepStarted():
+            return f"step {payload.step} begins", Tone.MUTED
+        case ev.StepEnded():
+            return f"step {payload.step} {payload.status.value}", Tone.MUTED
+        case ev.ToolStarted():
+            return f"{payload.title} ..", Tone.MUTED
+        case ev.ToolEnded():
+            return (f"  {payload.result}", Tone.PLAIN) if payload.ok else (f"  FAILED {payload.result}", Tone.BAD)
+        case ev.EvidenceAdded():
+            return f"evidence {payload.evidence.id}  {payload.evidence.quote}", Tone.ACCENT
+        case ev.FindingsRanked():
+            return "findings " + " ".join(f.id for f in payload.findings), Tone.STRONG
+        case ev.RemediesSuggested():
+            return f"{len(payload.remedies)} remedies suggested", Tone.PLAIN
+        case ev.Answered():
+            return f"answer: {payload.verdict.value}", Tone.STRONG
+        case ev.Proposed():
+            return f"proposed {payload.proposal.id}: {payload.proposal.title}", Tone.WARN
+        case ev.Decided():
+            return f"{payload.decision.answer.value.upper()} by {payload.decision.by}", Tone.WARN
+        case ev.Sending():
+            return f"{payload.proposal} sent", Tone.WARN
+        case ev.Concluded():
+            code = f" (HTTP {payload.outcome.status_code})" if payload.outcome.status_code else ""
+            return f"{payload.outcome.proposal} {payload.outcome.state.value}{code}", Tone.STRONG
+        case ev.Verified():
+            return f"check: {payload.healing.value}  {payload.text}", Tone.STRONG
+        case ev.UndoOffered():
+            return f"undo offered: {payload.text}", Tone.PLAIN
+        case ev.ErrorRaised():
+            return f"error: {payload.meaning}", Tone.BAD
+        case ev.SessionClosed():
+            return f"closed: {payload.result}", Tone.STRONG
+        case _:
+            words = getattr(payload, "text", "") or getattr(payload, "reason", "")
+            return f"{ev.NAMES[type(payload)].replace('_', ' ')}  {words}".rstrip(), Tone.MUTED
+
+
+def state_lines(player: Player, steps: Sequence[Line]) -> list[Line]:
+    """Return what stands at this step, then the state of the case then."""
+    event, case = player.event, player.case
+    if event is None:
+        return [line(("before the first step", Tone.MUTED))]
+    out = [line((f"AT STEP {player.position}  {clock(event.at)}", Tone.HEADING)), *payload_lines(event.payload)]
+    known = case.proposal(proposal_of(event.payload))
+    if known is not None:
+        digest = known.decision.digest if known.decision else ""
+        match = "  match" if digest == known.proposal.digest else "  NOT the proposal's" if digest else ""
+        waited = f"{(known.decided_at - known.proposal.created).total_seconds():.0f} s" if known.decided_at else "-"
+        rows: list[tuple[str, Given]] = [
+            ("digest", f"{known.proposal.digest[:12]}{match}"), ("waited", waited),
+            ("risk", known.proposal.risk.level.value), ("card", "enter opens it as it was shown"),
+        ]  # fmt: skip
+        out += [*columns(rows), *progress_lines(known, event.at)]
+    out += [BLANK, line(("STATE OF THE CASE THEN", Tone.HEADING))]
+    done = sum(step.status is StepStatus.DONE for step in case.plan)
+    out += columns([
+        ("plan", f"{done} of {len(case.plan)} done"), ("evidence", str(len(case.evidence))),
+        ("findings", " ".join(f.id for f in case.findings) or "none"),
+        ("changes", " ".join(f"{p.proposal.id} {p.state.value}" for p in case.proposals) or "none"),
+    ])  # fmt: skip
+    for finding in case.findings[:3]:
+        out += finding_item(finding)
+    return out
+
+
+def payload_lines(payload: ev.Payload) -> list[Line]:
+    """Return an event in full."""
+    match payload:
+        case ev.Answered():
+            return markdown_lines(payload.markdown)
+        case ev.PlanMade():
+            return plan_lines(payload.steps)
+        case ev.EvidenceAdded():
+            return [*evidence_item(payload.evidence), *block(payload.evidence.quote, Tone.CODE, indent=3)]
+        case ev.FindingsRanked():
+            return [each for finding in payload.findings for each in finding_item(finding)]
+        case ev.Proposed():
+            return [line(payload.proposal.title, hang=2), line((payload.proposal.kubectl, Tone.CODE), hang=2)]
+        case ev.ToolStarted():
+            return [line(payload.title), line((payload.kubectl or payload.request, Tone.CODE), hang=2)]
+        case ev.ToolEnded():
+            return [line(headline(payload)), *block(payload.preview, Tone.CODE, indent=2)]
+        case ev.ErrorRaised():
+            return [line((payload.meaning, Tone.BAD)), line(payload.hint), *block(payload.detail, Tone.CODE)]
+        case _:
+            return [line(headline(payload), hang=2)]
+
+
+def timeline(player: Player, width: int) -> Line:
+    """Return the bar: markers by kind, the part already seen, the place where we are."""
+    left, right = f" {mmss(0)} |", f"| {mmss(player.total_seconds)} "
+    room = max(10, width - len(left) - len(right))
+    cells = ["-" if n <= player.position * (room - 1) // max(1, player.length) else "." for n in range(room)]
+
+    def place(step: int) -> int:
+        return min(room - 1, step * (room - 1) // max(1, player.length))
+
+    marker: Marker
+    for marker in player.markers:
+        cells[place(marker.step)] = MARKS[marker.kind]
+    here = place(player.position)
+    bar = "".join(cells)
+    return line((left, Tone.MUTED), bar[:here], (bar[here], Tone.MATCH), bar[here + 1 :], (right, Tone.MUTED))
