@@ -110,7 +110,7 @@ def export_file(
             partial = path.with_name(path.name + ".part")
             out: IO[bytes] = stack.enter_context(partial.open("wb"))
             if path.suffix == ".gz":
-                out = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=out, mode="wb", mtime=0)))
+                out = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0)))
             for line in export_lines(events, body, app_version=app_version, exported_at=exported_at):
                 out.write(line)
         partial.replace(path)
