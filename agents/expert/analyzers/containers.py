@@ -1,0 +1,40 @@
+"""Containers that do not run as they should: for each, the first subject that knows why, or an honest symptom."""
+
+from __future__ import annotations
+
+from agents.expert.analyzers import command, crash, image, memory, probes, references
+from agents.expert.draft import Draft, Level
+from agents.expert.remedies import outside
+from agents.expert.workload import YOUNG, Container, Workload, troubled
+from assistant.domain.view import ClusterView
+
+JUDGES = (image.cause, references.cause, command.cause, memory.cause, probes.cause, crash.cause, probes.not_ready)
+"""In the order of directness: what the kubelet says, what the kernel did, what the log says, what a probe sees."""
+
+
+def analyze(view: ClusterView) -> list[Draft]:
+    """Return one cause for each failing container of each workload."""
+    found: list[Draft] = []
+    for workload, container in troubled(view):
+        drafts = (judge(view, workload, container) for judge in JUDGES)
+        draft = next((d for d in drafts if d is not None), None)
+        if draft is None:
+            draft = _symptom(view, workload, container)
+        if draft is not None and draft.identity not in {d.identity for d in found}:
+            found.append(draft)
+    return found
+
+
+def _symptom(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
+    """Return the plain fact that a container is not ready; a pod that only starts up is a note."""
+    pod = container.pod
+    if not pod.text("spec.nodeName") or container.reason in ("PodInitializing",) and not container.init:
+        return None
+    starting = view.now - pod.created < YOUNG
+    what = container.reason or (f"exit code {container.exit_code}" if container.ended else "not ready")
+    return Draft(
+        "other", workload.thing.target, container.path, f"{workload.name()}: container {container.name} is not ready ({what}).",
+        0.35, Level.CALLER, (view.cite(pod, f"{container.status_path}.state"),), workload.keys, workload.keys,
+        (outside(f"Read the log of {container.name} and ask its owner", "no object of the cluster says why"),),
+        missing=f"the log of container {container.name}", note=starting,
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""Images that cannot be pulled: wrong name or tag, no right to pull, registry out of reach, wrong platform."""
+
+from __future__ import annotations
+
+import re
+
+from agents.expert.draft import Draft, Fix, Level
+from agents.expert.remedies import nearest, outside, set_path
+from agents.expert.workload import Container, Workload, previous_good
+from assistant.domain.raw import rows, text, texts
+from assistant.domain.view import ClusterView
+
+REASONS = frozenset({
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
+    "RegistryUnavailable", "SignatureValidationFailed", "ErrImageInspect",
+})  # fmt: skip
+DENIED = re.compile(
+    r"unauthorized|401|403|access denied|authorization failed|insufficient_scope|no basic auth|denied:|forbidden|"
+    r"authentication required", re.IGNORECASE)  # fmt: skip
+ABSENT = re.compile(r"not found|manifest unknown|does not exist|name unknown|notfound|404", re.IGNORECASE)
+AWAY = re.compile(r"no such host|dial tcp|i/o timeout|connection refused|server misbehaving|timeout|eof", re.IGNORECASE)
+PLATFORM = re.compile(r"no match for platform|no matching manifest|exec format", re.IGNORECASE)
+LIMITED = re.compile(r"toomanyrequests|429|rate limit", re.IGNORECASE)
+SECRET_TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
+
+
+def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
+    """Return why a container's image is not there, None where the image is not the trouble."""
+    if container.reason not in REASONS:
+        return None
+    image = text(container.spec.get("image"))
+    pod = container.pod
+    pulls = [e for e in view.events_of(pod) if image in e.text("message") and "Failed to pull" in e.text("message")]
+    message = text(container.waiting.get("message")) + " " + (pulls[0].text("message") if pulls else "")
+    cited = [view.cite(pod, f"spec.{'initContainers' if container.init else 'containers'}[{container.name}].image",
+                       f"{container.status_path}.state.waiting")]  # fmt: skip
+    if pulls:
+        cited.append(view.cite(pulls[0], "message"))
+    field, why, fixes, sure = _why(view, workload, container, image, message)
+    return Draft(
+        "image", workload.thing.target, field, f"{workload.name()} cannot start: {why}.", sure, Level.WORKLOAD,
+        tuple(cited), workload.keys, workload.keys, tuple(fixes),
+    )  # fmt: skip
+
+
+def _why(
+    view: ClusterView, workload: Workload, container: Container, image: str, message: str
+) -> tuple[str, str, list[Fix], float]:
+    thing, field = workload.thing, f"{container.path or 'spec.containers[0]'}.image"
+    repository, tag = split(image)
+    if container.reason == "ErrImageNeverPull":
+        policy = f"{container.path}.imagePullPolicy"
+        fix = set_path(thing, policy, "IfNotPresent", "Let the kubelet pull the image", "the image is not on the node")
+        return policy, f"imagePullPolicy is Never and {image} is not on the node", [fix], 0.95
+    if container.reason == "InvalidImageName":
+        return field, f'"{image}" is not a valid image name', _other(view, workload, container, image), 0.95
+    if LIMITED.search(message):
+        note = outside("Log in to the registry, use a mirror, or wait: it limits pulls", "the image itself is right")
+        return field, f"the registry limits pulls of {image}", [note], 0.85
+    if PLATFORM.search(message):
+        note = outside(f"Build {image} for the nodes' platform", "no image of another platform can run here")
+        return field, f"{image} is not built for the node's platform", [note], 0.9
+    known = repository in {split(i)[0] for i in images(view) if i != image}
+    if DENIED.search(message) and not (ABSENT.search(message) and known):
+        fixes = _secrets(view, workload)
+        place = f"{workload.template}.imagePullSecrets"
+        return place, f"the registry refuses to hand out {image} without valid credentials (imagePullSecrets)", fixes, 0.9
+    if ABSENT.search(message):
+        near = _other(view, workload, container, image)
+        return field, f"the image {image} does not exist in the registry", near, 0.95
+    if AWAY.search(message):
+        host = repository.split("/")[0]
+        near = _other(view, workload, container, image)
+        note = outside(f"Check that the nodes can reach {host}", "the nodes cannot reach the registry")
+        return field, f"the registry {host} of {image} cannot be reached", [*near, note], 0.8
+    return field, f"the image {image} cannot be pulled", _other(view, workload, container, image), 0.75
+
+
+def split(image: str) -> tuple[str, str]:
+    """Return repository and tag (or digest) of an image reference."""
+    if "@" in image:
+        name, _, digest = image.partition("@")
+        return name, digest
+    head, colon, tag = image.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (image, "")
+
+
+def images(view: ClusterView) -> list[str]:
+    """Return the images known to exist: of containers that were started, of serving ReplicaSets, and on nodes."""
+    memo = view.memo("images")
+    if "all" not in memo:
+        found = []
+        for pod in view.all("pods"):
+            for status in pod.rows("status.containerStatuses"):
+                if status.get("imageID"):
+                    found.append(text(status.get("image")))
+        for owner in view.all("replicasets.apps"):
+            if owner.number("status.readyReplicas"):
+                found += [text(c.get("image")) for c in owner.rows("spec.template.spec.containers")]
+        for node in view.all("nodes"):
+            for entry in rows(node.at("status.images")):
+                found += [n for n in texts(entry.get("names")) if "@" not in n]
+        memo["all"] = list(dict.fromkeys(found))
+    result: list[str] = memo["all"]
+    return result
+
+
+def _other(view: ClusterView, workload: Workload, container: Container, image: str) -> list[Fix]:
+    """Return fixes that use an image known to exist: of the revision before, then the nearest tag or repository."""
+    if not container.path:
+        return []
+    thing, field = workload.thing, f"{container.path}.image"
+    repository, tag = split(image)
+    fixes = []
+    good = previous_good(view, thing) if thing.kind == "Deployment" else None
+    before = next((text(c.get("image")) for c in good.rows("spec.template.spec.containers")
+                   if c.get("name") == container.name), "") if good else ""  # fmt: skip
+    if before and before != image:
+        fixes.append(set_path(thing, field, before, f"Use {before}, which the revision before used",
+                              "that image ran before"))  # fmt: skip
+    same = [i for i in images(view) if split(i)[0] == repository and i != image and i != before]
+    near = nearest(image, same)
+    if near:
+        fixes.append(set_path(thing, field, near, f"Use {near}, the nearest tag that runs in this cluster",
+                              f"other pods or nodes hold it; {tag or 'this tag'} is unknown"))  # fmt: skip
+    elif not fixes:
+        alike = nearest(image, [i for i in images(view) if split(i)[1] == tag]) or nearest(image, images(view))
+        if alike:
+            fixes.append(set_path(thing, field, alike, f"Use {alike}, the nearest image in this cluster",
+                                  "the name looks misspelt"))  # fmt: skip
+    fixes.append(outside(f"Or push {image} to the registry", "right if the release is meant to exist"))
+    return fixes
+
+
+def _secrets(view: ClusterView, workload: Workload) -> list[Fix]:
+    thing, place = workload.thing, f"{workload.template}.imagePullSecrets"
+    used = [text(r.get("name")) for r in rows(workload.spec.get("imagePullSecrets"))]
+    have = [s.name for s in view.all("secrets", thing.namespace) if s.text("type") in SECRET_TYPES]
+    fixes = [
+        set_path(thing, place, [{"name": name}], f"Pull with Secret {name}", "it is the pull secret of this namespace")
+        for name in have if name not in used
+    ][:2]  # fmt: skip
+    what = f"Secret {used[0]}" if used else "a Secret of type kubernetes.io/dockerconfigjson"
+    fixes.append(outside(f"Put valid registry credentials into {what}", "credentials must come from the registry's owner"))
+    return fixes

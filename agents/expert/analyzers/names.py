@@ -1,0 +1,208 @@
+"""Hosts that a container cannot reach: the name nobody has, the port nobody serves, the policy that keeps them apart."""
+
+from __future__ import annotations
+
+import re
+
+from agents.expert import logs
+from agents.expert.analyzers import policies
+from agents.expert.analyzers.permissions import credentials
+from agents.expert.draft import Draft, Fix, Level
+from agents.expert.logs import Complaint
+from agents.expert.remedies import nearest, outside, restart, set_data, set_path
+from agents.expert.settings import Setting, settings_of
+from agents.expert.workload import Container, Workload, containers, workloads
+from assistant.domain.evidence import Citation
+from assistant.domain.raw import fold_int
+from assistant.domain.view import ClusterView, Thing
+
+CLUSTER_DOMAIN = "cluster.local"
+LAST = 6
+"""Lines from the end of a running container's log in which a failed call still counts."""
+GOOD = re.compile(r"\b(2\d\d|ok|success\w*|connected|ready|done|completed|recovered)\b", re.IGNORECASE)
+
+
+def judge(
+    view: ClusterView, workload: Workload, container: Container, said: Complaint, settings: list[Setting],
+    cited: tuple[Citation, ...],
+) -> Draft | None:  # fmt: skip
+    """Return the draft for the address that a log cannot reach; None where it complains about none."""
+    about = said.text
+    dns, refused, slow = logs.DNS.search(about), logs.REFUSED.search(about), logs.TIMEOUT.search(about)
+    status = logs.UPSTREAM_STATUS.search(said.decisive)
+    if not (dns or refused or slow or status):
+        return None
+    for host, port in _addresses(said, settings):
+        service, place, known = resolve(view, workload.thing.namespace, host)
+        setting = _holder(settings, host, port)
+        if service is not None:
+            draft = _reach(view, workload, service, port, setting, said, cited)
+            if draft is not None:
+                return draft
+        elif known and dns:
+            return _no_name(view, workload, host, place, setting, said, cited)
+    if dns or refused or slow:
+        host, port = next(iter(_addresses(said, settings)), ("", 0))
+        if not host:
+            return None
+        setting = _holder(settings, host, port)
+        field = setting.path if setting else container.path
+        what = "resolve" if dns else "reach"
+        return Draft(
+            "dns" if dns else "network", setting.holder.target if setting else workload.thing.target, field,
+            f"{workload.name()} cannot {what} {host}{':' + str(port) if port else ''}: {said.decisive[:120]}.", 0.6,
+            Level.CALLER, cited, workload.keys, workload.keys,
+            (outside(f"Check {host}: is it right, is it up, may the pods reach it", "it lies outside this cluster's objects"),),
+        )  # fmt: skip
+    return None
+
+
+def _addresses(said: Complaint, settings: list[Setting]) -> list[tuple[str, int]]:
+    named = [(h, p) for h, p in said.addresses if not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", h) and h not in ("localhost", "urlopen", "error")]
+    values = " ".join(s.value for s in settings if s.value and not s.is_file)
+    return sorted(dict.fromkeys(named), key=lambda pair: (pair[0] not in values, pair[1] == 0))
+
+
+def resolve(view: ClusterView, namespace: str, host: str) -> tuple[Thing | None, str, bool]:
+    """Resolve a name as a pod of `namespace` would: (Service, namespace asked, whether it is a name of the cluster).
+
+    Search path of dnsPolicy ClusterFirst: NS.svc.cluster.local, svc.cluster.local, cluster.local.
+    """
+    bare = host.rstrip(".").removesuffix(f".{CLUSTER_DOMAIN}").removesuffix(".svc")
+    inside = host.rstrip(".").endswith((".svc", f".svc.{CLUSTER_DOMAIN}"))
+    parts = bare.split(".")
+    tries = [(parts[0], namespace)] if len(parts) == 1 else [(parts[0], parts[1])] if len(parts) == 2 else []
+    if len(parts) == 3 and inside:
+        tries = [(parts[1], parts[2])]
+    for name, place in tries:
+        service = view.find("Service", place, name)
+        if service is not None:
+            return service, place, True
+    place = tries[0][1] if tries else ""
+    return None, place, bool(tries) and (len(parts) == 1 or inside)
+
+
+def _holder(settings: list[Setting], host: str, port: int) -> Setting | None:
+    with_host = [s for s in settings if s.value and re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", s.value)]
+    return next((s for s in with_host if not s.is_file), with_host[0] if with_host else None)
+
+
+def _no_name(
+    view: ClusterView, workload: Workload, host: str, place: str, setting: Setting | None, said: Complaint,
+    cited: tuple[Citation, ...],
+) -> Draft:  # fmt: skip
+    own = workload.thing.namespace
+    name = host.split(".")[0]
+    here = [s.name for s in view.all("services", own)]
+    new = ""
+    if "." in host and name in here and place != own:
+        new = host.replace(f"{name}.{place}", f"{name}.{own}", 1)
+        why = f"namespace {place} does not exist or has no Service {name}; the Service is in {own}"
+    else:
+        near = nearest(name, here) or _by_port(view, own, said)
+        if near and "." not in host:
+            new = near
+        elif near:
+            new = host.replace(name, near, 1)
+        why = f"no Service has that name" + (f" ({near} exists)" if near else "")  # noqa: F541
+    fixes: list[Fix] = []
+    if setting is not None:
+        cited = (*cited, view.cite(setting.holder, setting.path))
+        if new and setting.value:
+            fixes = change(view, workload, setting, setting.value.replace(host, new), f"Use {new}", "that Service exists")
+    other = view.find("Service", own, new.split(".")[0]) if new else None
+    if other is not None:
+        cited = (*cited, view.cite(other, "metadata.name"))
+    fixes.append(outside(f"Or create Service {name} in namespace {place or own}", "right if other programs use that name too"))
+    holder = setting.holder if setting is not None else workload.thing
+    field = setting.path if setting is not None else f"{workload.template}.containers[0].env"
+    if setting is not None and setting.path.endswith(".value"):
+        field = f"{setting.path} ({setting.name})"
+    return Draft(
+        "dns", holder.target, field, f"{workload.name()} keeps failing: it asks for {host}, but {why}.", 0.93, Level.OBJECT,
+        cited, workload.keys | {holder.key}, workload.keys, tuple(fixes),
+    )  # fmt: skip
+
+
+def change(view: ClusterView, workload: Workload, setting: Setting, value: str, title: str, reason: str) -> list[Fix]:
+    """Return the fix that gives a setting another value, and the restart it needs to take effect."""
+    if setting.holder.kind == "ConfigMap":
+        key = setting.path.removeprefix("data").strip(".[]'")
+        again = restart(view, workload)
+        return [set_data(setting.holder, key, value, title, reason), *([again] if again is not None else [])]
+    if setting.holder.kind == "Secret":
+        return [outside(title, reason)]
+    return [set_path(setting.holder, setting.path, value, title, reason)]
+
+
+def _by_port(view: ClusterView, namespace: str, said: Complaint) -> str:
+    wanted = {p for _, p in said.addresses if p}
+    fitting = [s.name for s in view.all("services", namespace) if any(fold_int(p.get("port")) in wanted for p in s.rows("spec.ports"))]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
+def _reach(
+    view: ClusterView, workload: Workload, service: Thing, port: int, setting: Setting | None, said: Complaint,
+    cited: tuple[Citation, ...],
+) -> Draft | None:  # fmt: skip
+    """Say why a Service that exists does not answer: its port, a policy, or whatever is behind it."""
+    table = [fold_int(p.get("port")) for p in service.rows("spec.ports")]
+    if port and table and port not in table and setting is not None and setting.value and service.text("spec.clusterIP") != "None":
+        fixes = change(view, workload, setting, re.sub(rf"\b{port}\b", str(table[0]), setting.value),
+                       f"Use port {table[0]} of Service {service.name}", "the Service serves that port")  # fmt: skip
+        return Draft(
+            "service", setting.holder.target, setting.path,
+            f"{workload.name()} calls port {port} of Service {service.name}, which serves {', '.join(map(str, table))}.", 0.9,
+            Level.OBJECT, (*cited, view.cite(setting.holder, setting.path), view.cite(service, "spec.ports")),
+            workload.keys | {setting.holder.key}, workload.keys, tuple(fixes),
+        )  # fmt: skip
+    if logs.TIMEOUT.search(said.text) or logs.DNS.search(said.text):
+        blocked = policies.between(view, workload, service, port, cited)
+        if blocked is not None:
+            return blocked
+    if logs.CREDENTIALS.search(said.decisive):
+        return None
+    about = frozenset({service.key}) | (workload.keys if workload.pods and not any(_fine(p) for p in workload.pods) else frozenset({workload.thing.key + "#calls"}))
+    return Draft(
+        "network", workload.thing.target, "", f"{workload.name()} gets no answer from Service {service.name}: {said.decisive[:120]}.",
+        0.5, Level.CALLER, (*cited, view.cite(service, "metadata.name")), about, frozenset(),
+        missing=f"why Service {service.name} does not answer", outside=f"Look at what stands behind Service {service.name}",
+    )  # fmt: skip
+
+
+def _fine(pod: Thing) -> bool:
+    return pod.condition("Ready").get("status") == "True"
+
+
+def analyze(view: ClusterView) -> list[Draft]:
+    """Return the calls that fail at the end of the logs of containers that run."""
+    found = []
+    for workload in workloads(view):
+        draft = next((d for pod in workload.pods[:2] for c in containers(workload, pod)
+                      if c.running and (d := _calls(view, workload, c)) is not None), None)  # fmt: skip
+        if draft is not None:
+            found.append(draft)
+    return found
+
+
+def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
+    log = view.log(container.pod.namespace, container.pod.name, container.name)
+    lines = [line for line in (log.lines if log is not None else []) if line.strip()]
+    tail = lines[-LAST:]
+    wanted = (logs.DNS, logs.REFUSED, logs.TIMEOUT, logs.UPSTREAM_STATUS, logs.CREDENTIALS)
+    bad = [line for line in tail if logs.BAD.search(line) and any(p.search(line) for p in wanted)]
+    if log is None or len(bad) < min(2, len(tail)):
+        return None
+    said = Complaint(log, tuple(bad))
+    hosts = {h for h, _ in said.addresses}
+    newest = max(lines.index(b) for b in bad)
+    if any(GOOD.search(line) and not logs.BAD.search(line) and any(h in line for h in hosts) for line in lines[newest + 1 :]):
+        return None
+    cited = (view.cite_log(log, *bad[-2:]),)
+    settings = settings_of(view, workload, container)
+    draft = judge(view, workload, container, said, settings, cited)
+    if draft is None and logs.CREDENTIALS.search(said.text):
+        draft = credentials(view, workload, settings, said, cited)
+    return draft
+
+

@@ -1,0 +1,106 @@
+"""NetworkPolicies evaluated for the pair of pods that cannot talk (networking.k8s.io/v1 semantics)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agents.expert.draft import Draft, Fix, Level
+from agents.expert.remedies import json_patch
+from agents.expert.workload import Workload
+from assistant.domain.evidence import Citation
+from assistant.domain.raw import fold_int, mapping, rows, texts
+from assistant.domain.view import ClusterView, Thing, selects
+
+POLICIES = "networkpolicies.networking.k8s.io"
+
+
+def between(
+    view: ClusterView, caller: Workload, service: Thing, port: int, cited: tuple[Citation, ...]
+) -> Draft | None:
+    """Return the policy that keeps a caller from a Service's pods, None where policies allow it."""
+    source = next(iter(caller.pods), None)
+    backends = view.pods_with(service.namespace, service.map("spec.selector"))
+    if source is None:
+        return None
+    inside = _target_port(service, port, backends[0] if backends else None)
+    for side, pod, peer in (("Ingress", backends[0] if backends else None, source), ("Egress", source, backends[0] if backends else None)):
+        if pod is None or peer is None:
+            continue
+        applied = [p for p in view.all(POLICIES, pod.namespace) if selects(p.at("spec.podSelector"), pod.labels) and side in _types(p)]
+        if applied and not any(_allows(view, p, side, peer, inside) for p in applied):
+            return _draft(view, caller, service, side, applied, peer, inside, cited)
+    return None
+
+
+def _types(policy: Thing) -> list[str]:
+    return texts(policy.at("spec.policyTypes")) or (["Ingress", "Egress"] if policy.at("spec.egress") is not None else ["Ingress"])
+
+
+def _target_port(service: Thing, port: int, pod: Thing | None) -> int:
+    entry = next((p for p in service.rows("spec.ports") if not port or p.get("port") == port), {})
+    wanted = entry.get("targetPort", entry.get("port"))
+    if isinstance(wanted, str) and pod is not None:
+        return next((fold_int(p.get("containerPort")) for c in pod.rows("spec.containers") for p in rows(c.get("ports"))
+                     if p.get("name") == wanted), 0)  # fmt: skip
+    return fold_int(wanted)
+
+
+def _allows(view: ClusterView, policy: Thing, side: str, peer: Thing, port: int) -> bool:
+    peers = "from" if side == "Ingress" else "to"
+    for rule in policy.rows(f"spec.{side.lower()}"):
+        ports = rows(rule.get("ports"))
+        fits = not ports or any(_port_fits(p, port) for p in ports)
+        who = rule.get(peers)
+        if fits and (not who or any(_peer_fits(view, policy, p, peer) for p in rows(who))):
+            return True
+    return False
+
+
+def _port_fits(entry: Mapping[str, Any], port: int) -> bool:
+    asked = entry.get("port")
+    if asked is None or isinstance(asked, str) or not port:
+        return bool(entry.get("protocol", "TCP") == "TCP")
+    inside = fold_int(asked) <= port <= fold_int(entry.get("endPort"), fold_int(asked))
+    return inside and bool(entry.get("protocol", "TCP") == "TCP")
+
+
+def _peer_fits(view: ClusterView, policy: Thing, entry: Mapping[str, Any], peer: Thing) -> bool:
+    if "ipBlock" in entry:
+        return mapping(entry.get("ipBlock")).get("cidr") == "0.0.0.0/0"
+    place = entry.get("namespaceSelector")
+    if place is None and peer.namespace != policy.namespace:
+        return False
+    if place is not None:
+        home = view.find("Namespace", "", peer.namespace)
+        labels = home.labels if home is not None else {"kubernetes.io/metadata.name": peer.namespace}
+        if not selects(place, labels):
+            return False
+    return "podSelector" not in entry or selects(entry.get("podSelector"), peer.labels)
+
+
+def _draft(
+    view: ClusterView, caller: Workload, service: Thing, side: str, applied: list[Thing], peer: Thing, port: int,
+    cited: tuple[Citation, ...],
+) -> Draft:  # fmt: skip
+    peers = "from" if side == "Ingress" else "to"
+    open_ones = [p for p in applied if p.rows(f"spec.{side.lower()}")]
+    policy = (open_ones or applied)[0]
+    field = f"spec.{side.lower()}"
+    labels = {k: v for k, v in peer.labels.items() if k not in ("pod-template-hash", "controller-revision-hash")
+              and not k.startswith(("statefulset.kubernetes.io", "topology.kubernetes.io", "apps.kubernetes.io"))}  # fmt: skip
+    one: dict[str, Any] = {"podSelector": {"matchLabels": labels}}
+    if peer.namespace != policy.namespace:
+        one["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": peer.namespace}}
+    rule = {peers: [one], **({"ports": [{"protocol": "TCP", "port": port}]} if port else {})}
+    where = f"/spec/{side.lower()}" + ("/-" if policy.at(field) else "")
+    value = rule if policy.at(field) else [rule]
+    fix: Fix = json_patch(policy, [{"op": "add", "path": where, "value": value}],
+                          f"Let NetworkPolicy {policy.name} allow {peers} {peer.name.rsplit('-', 2)[0]} on port {port or 'any'}",
+                          "opens this pair and this port only", "remove the rule again")  # fmt: skip
+    way = f"from reaching Service {service.name}"
+    return Draft(
+        "network", policy.target, field, f"NetworkPolicy {policy.name} keeps {caller.name()} {way}: no {side.lower()} rule allows it.",
+        0.92, Level.POLICY, (*cited, view.cite(policy, "spec.podSelector", field)), caller.keys | {policy.key}, caller.keys | {service.key + "#calls"},
+        (fix,),
+    )  # fmt: skip

@@ -1,0 +1,240 @@
+"""Workloads as people think of them: the object at the head of the owner chain, its pod template and its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from assistant.domain.raw import fold_int, mapping, rows, text
+from assistant.domain.view import ClusterView, Thing, when
+
+CONTROLLERS = (
+    "deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch", "replicasets.apps",
+)  # fmt: skip
+RECENT = timedelta(minutes=12)
+"""A restart is news for this long: twice the kubelet's longest back-off of 5 minutes (CrashLoopBackOff) and a margin."""
+YOUNG = timedelta(seconds=45)
+"""A pod younger than this may simply be starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A controller (or a bare pod) with its pods; `template` is the path of the pod spec in it."""
+
+    thing: Thing
+    template: str
+    pods: tuple[Thing, ...]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Return the keys of the workload and its pods."""
+        return frozenset({self.thing.key, *(p.key for p in self.pods)})
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """Return the pod spec of the template."""
+        return self.thing.map(self.template)
+
+    @property
+    def wanted(self) -> int:
+        """Return how many pods there should be; 0 for a workload that is not told."""
+        match self.thing.kind:
+            case "Deployment" | "StatefulSet" | "ReplicaSet":
+                return self.thing.number("spec.replicas", 1)
+            case "DaemonSet":
+                return self.thing.number("status.desiredNumberScheduled")
+            case _:
+                return 0
+
+    def name(self) -> str:
+        """Return kind and name as people say them."""
+        return f"{self.thing.kind} {self.thing.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a pod: spec, status and its path in the workload's template ("" where the names differ)."""
+
+    pod: Thing
+    name: str
+    init: bool
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+    path: str
+    status_path: str
+
+    @property
+    def waiting(self) -> Mapping[str, Any]:
+        """Return the waiting state."""
+        return mapping(mapping(self.status.get("state")).get("waiting"))
+
+    @property
+    def reason(self) -> str:
+        """Return why it waits."""
+        return text(self.waiting.get("reason"))
+
+    @property
+    def ended(self) -> Mapping[str, Any]:
+        """Return the newest termination: of this run if it is over, of the last one otherwise."""
+        now = mapping(mapping(self.status.get("state")).get("terminated"))
+        return now or mapping(mapping(self.status.get("lastState")).get("terminated"))
+
+    @property
+    def ended_path(self) -> str:
+        """Return the path of `ended` in the pod."""
+        now = mapping(mapping(self.status.get("state")).get("terminated"))
+        return f"{self.status_path}.{'state' if now else 'lastState'}.terminated"
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code of `ended`, 0 where there is none."""
+        return fold_int(self.ended.get("exitCode"))
+
+    @property
+    def restarts(self) -> int:
+        """Return how often it was started again."""
+        return fold_int(self.status.get("restartCount"))
+
+    @property
+    def ready(self) -> bool:
+        """Say whether the kubelet calls it ready."""
+        return self.status.get("ready") is True
+
+    @property
+    def running(self) -> bool:
+        """Say whether it runs now."""
+        return "running" in mapping(self.status.get("state"))
+
+
+def template_of(thing: Thing) -> str:
+    """Return the path of the pod spec in an object, "" where it has none."""
+    if thing.kind == "Pod":
+        return "spec"
+    for path in ("spec.template.spec", "spec.jobTemplate.spec.template.spec"):
+        if thing.map(path):
+            return path
+    return ""
+
+
+def workloads(view: ClusterView) -> list[Workload]:
+    """Return every workload of the view, bare pods included; built once a view."""
+    memo = view.memo("workloads")
+    if "all" not in memo:
+        heads: dict[str, tuple[Thing, list[Thing]]] = {}
+        for resource in CONTROLLERS:
+            for thing in view.all(resource):
+                if not thing.rows("metadata.ownerReferences"):
+                    heads[thing.key] = (thing, [])
+        for pod in view.all("pods"):
+            head = view.top(pod)
+            if not template_of(head):
+                head = pod
+            heads.setdefault(head.key, (head, []))[1].append(pod)
+        memo["all"] = [
+            Workload(head, template_of(head), tuple(sorted(pods, key=lambda p: p.created, reverse=True)))
+            for head, pods in heads.values()
+        ]
+    found: list[Workload] = memo["all"]
+    return found
+
+
+def workload_of(view: ClusterView, pod: Thing) -> Workload:
+    """Return the workload that a pod belongs to."""
+    memo = view.memo("workload-of")
+    if "all" not in memo:
+        memo["all"] = {p.key: w for w in workloads(view) for p in w.pods}
+    index: dict[str, Workload] = memo["all"]
+    return index.get(pod.key) or Workload(pod, "spec", (pod,))
+
+
+def containers(workload: Workload, pod: Thing) -> Iterator[Container]:
+    """Yield the containers of a pod, init containers first."""
+    for group, states, init in (
+        ("initContainers", "initContainerStatuses", True), ("containers", "containerStatuses", False),
+    ):  # fmt: skip
+        order = [text(c.get("name")) for c in rows(workload.spec.get(group))]
+        status_rows = pod.rows(f"status.{states}")
+        for spec in pod.rows(f"spec.{group}"):
+            name = text(spec.get("name"))
+            place = next((i for i, s in enumerate(status_rows) if s.get("name") == name), -1)
+            status = status_rows[place] if place >= 0 else {}
+            path = f"{workload.template}.{group}[{order.index(name)}]" if name in order else ""
+            yield Container(pod, name, init, spec, status, path, f"status.{states}[{place}]")
+
+
+def is_ready(pod: Thing) -> bool:
+    """Say whether a pod is Ready or has done its work."""
+    return pod.text("status.phase") == "Succeeded" or pod.condition("Ready").get("status") == "True"
+
+
+def fresh(view: ClusterView, moment: object) -> bool:
+    """Say whether a time lies within `RECENT` of the snapshot."""
+    at = when(moment)
+    return at is not None and view.now - at <= RECENT
+
+
+def in_trouble(view: ClusterView, pod: Thing, container: Container) -> bool:
+    """Say whether a container is failing now: not running as it should, or restarted again and again lately."""
+    if pod.text("status.phase") == "Succeeded":
+        return False
+    if container.init:
+        return bool(container.reason and container.reason != "PodInitializing") or container.exit_code != 0 and (
+            not container.ready)
+    if container.ready and not (container.restarts >= 3 and fresh(view, container.ended.get("finishedAt"))):
+        return False
+    return not container.ready or container.restarts >= 3
+
+
+def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:
+    """Return one failing container for each workload and container name: of the newest pod that shows it best."""
+    memo = view.memo("troubled")
+    if "all" not in memo:
+        found: dict[tuple[str, str], tuple[Workload, Container]] = {}
+        for workload in workloads(view):
+            for pod in workload.pods:
+                if pod.deleting or is_ready(pod) and not any(
+                    fold_int(s.get("restartCount")) >= 3 for s in pod.rows("status.containerStatuses")):
+                    continue
+                for container in containers(workload, pod):
+                    if in_trouble(view, pod, container):
+                        key = (workload.thing.key, container.name)
+                        if key not in found or _tells(container) > _tells(found[key][1]):
+                            found[key] = (workload, container)
+        memo["all"] = list(found.values())
+    result: list[tuple[Workload, Container]] = memo["all"]
+    return result
+
+
+def _tells(container: Container) -> int:
+    return 2 * bool(container.reason and container.reason not in ("ContainerCreating", "PodInitializing")) + bool(
+        container.ended)
+
+
+def log_lines(view: ClusterView, container: Container) -> list[tuple[Any, str]]:
+    """Return (log, line) of a container's last runs, oldest first: the previous run, then this one."""
+    found = []
+    for previous in (True, False):
+        log = view.log(container.pod.namespace, container.pod.name, container.name, previous)
+        if log is not None:
+            found += [(log, line) for line in log.lines]
+    return found
+
+
+def previous_good(view: ClusterView, deployment: Thing) -> Thing | None:
+    """Return the newest older ReplicaSet of a Deployment that serves now, or that ran before this revision.
+
+    Revisions are the annotation `deployment.kubernetes.io/revision`, set by the Deployment controller.
+    """
+    sets = [r for r in view.all("replicasets.apps", deployment.namespace) if view.owner(r) is deployment]
+    current = revision(deployment)
+    older = [r for r in sets if 0 < revision(r) < current] if current else []
+    serving = [r for r in older if r.number("status.readyReplicas") > 0]
+    return max(serving or older, key=revision, default=None)
+
+
+def revision(thing: Thing) -> int:
+    """Return the rollout revision that an object carries, 0 where it has none."""
+    value = text(thing.annotations.get("deployment.kubernetes.io/revision"))
+    return int(value) if value.isdigit() else 0

@@ -1,0 +1,28 @@
+"""Quotes that can be checked: the text of a field as it stands in the pretty JSON of its object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from assistant.domain.raw import dig, mapping
+
+QUOTE_LIMIT = 500
+"""Characters; a prefix of a verbatim quote is still verbatim."""
+
+
+def body_of(raw: Mapping[str, Any]) -> str:
+    """Return the object as pretty JSON without managedFields, which say nothing to people and are most of it."""
+    meta = {k: v for k, v in mapping(raw.get("metadata")).items() if k != "managedFields"}
+    kept = {k: (meta if k == "metadata" and isinstance(v, dict) else v) for k, v in raw.items()}
+    return json.dumps(kept, indent=2, ensure_ascii=False, default=str)
+
+
+def quote_of(raw: Mapping[str, Any], path: str) -> str:
+    """Return `"image": "docker.io/acme/x:1"` for a path; "" where nothing stands there."""
+    name, value = dig(raw, path)
+    if value is None:
+        return ""
+    shown = " ".join(json.dumps(value, indent=2, ensure_ascii=False, default=str).split())
+    return (f'"{name}": {shown}' if name else shown)[:QUOTE_LIMIT]

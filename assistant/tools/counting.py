@@ -1,0 +1,32 @@
+"""The words behind a finished tool call: "14 pods, 2 not ready"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from assistant.domain.raw import mapping, rows
+
+
+def counted(number: int, what: str, items: Sequence[dict[str, Any]] = ()) -> str:
+    """Return a count with its noun, and for pods and workloads how many are not ready."""
+    plural = what if number == 1 else what[:-1] + "ies" if what.endswith("y") else (
+        what + "es" if what.endswith(("s", "ss")) else what + "s")  # fmt: skip
+    words = f"{number} {plural}"
+    bad = sum(_unready(what, item) for item in items)
+    return f"{words}, {bad} not ready" if bad else words
+
+
+def _unready(what: str, item: dict[str, Any]) -> bool:
+    status, spec = mapping(item.get("status")), mapping(item.get("spec"))
+    match what:
+        case "pod" | "node":
+            if status.get("phase") == "Succeeded":
+                return False
+            return not any(c.get("type") == "Ready" and c.get("status") == "True" for c in rows(status.get("conditions")))
+        case "deployment" | "statefulset" | "replicaset":
+            wanted = spec.get("replicas", 1)
+            ready = status.get("readyReplicas") or 0
+            return isinstance(wanted, int) and isinstance(ready, int) and ready < wanted
+        case _:
+            return False
