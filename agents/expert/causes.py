@@ -14,6 +14,8 @@ from assistant.domain.finding import Role, Verdict
 from assistant.domain.raw import mapping
 from assistant.domain.view import ClusterView
 
+ODD_OBJECTS = (AttributeError, KeyError, IndexError, TypeError, ValueError, AssertionError)
+"""What an analyzer may raise on an object of a form that no API server would send."""
 SURE = 0.7
 """A root cause from here on; below, and with something still to be decided, the verdict is "undetermined"."""
 WEAK = 0.55
@@ -74,7 +76,7 @@ def collect(view: ClusterView) -> tuple[list[Draft], list[str]]:
         for name, analyze in subject.analyzers:
             try:
                 drafts = analyze(view)
-            except (AttributeError, KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
+            except ODD_OBJECTS as error:
                 broken.append(f"{name} could not judge these objects ({type(error).__name__}: {str(error)[:80]})")
                 continue
             for draft in drafts:

@@ -1,0 +1,157 @@
+"""The expert as a mind: plans by subject, reads what each needs, concludes from the whole view, verifies by reading again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.expert.answer import answer
+from agents.expert.catalogue import SUBJECTS, Subject
+from agents.expert.causes import ODD_OBJECTS, Scan, scan
+from agents.expert.draft import Draft, Level
+from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
+from agents.expert.reading import logs_of, reads_of
+from agents.mind import Conclusion
+from assistant.domain.event import Healing, Verified
+from assistant.domain.finding import Finding, Role, Verdict
+from assistant.domain.plan import Step
+from assistant.domain.ports import Clock, Recorder, Turn
+from assistant.domain.view import ClusterView
+from assistant.errors import ClusterError
+from assistant.tools.kube import KubeReader
+
+VERIFY_SECONDS = 60.0
+POLL_SECONDS = 1.5
+
+
+class ExpertMind:
+    """Rules over one shared view. Every method may run again: reads are repeated, citations are recorded once."""
+
+    def __init__(self, reader: KubeReader, clock: Clock) -> None:
+        """Keep the reader (one a session) and the clock that verification waits by."""
+        self._reader = reader
+        self._clock = clock
+        self._touched: dict[tuple[str, str], frozenset[str]] = {}
+
+    @property
+    def name(self) -> str:
+        """Return what the screen calls this mind."""
+        return "expert"
+
+    async def plan(self, turn: Turn, recorder: Recorder) -> tuple[Step, ...]:
+        """Return one step a subject; all are independent and share their reads."""
+        self._reader.begin(turn.thread, turn.namespace)
+        return tuple(Step(subject.id, subject.title) for subject in SUBJECTS)
+
+    async def investigate(self, turn: Turn, step: Step, recorder: Recorder) -> tuple[Finding, ...]:
+        """Read what a subject needs and return what its analyzers say. Raises ClusterError when nothing answers."""
+        subject = next((s for s in SUBJECTS if s.id == step.id), None)
+        if subject is None:
+            return ()
+        view = self._reader.begin(turn.thread, turn.namespace)
+        await self._read(subject, turn.namespace, recorder, step.id)
+        own = [d for _, analyze in subject.analyzers for d in _safely(analyze, view)]
+        return tuple(
+            Finding(f"{step.id}.{i}", i, Role.NOTE, d.category, d.target, d.field, d.summary, d.confidence,
+                    evidence_of(d, recorder.cite), (), outside_of(d))
+            for i, d in enumerate(own, 1)
+        )  # fmt: skip
+
+    async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
+        """Judge the whole view. `found` is not needed: what the steps read is in the view, or is read again."""
+        view = self._reader.begin(turn.thread, turn.namespace)
+        await self._read_all(turn.namespace, recorder)
+        result = scan(view, turn.question)
+        self._touched.update(touched_by(result))
+        return conclusion(result, recorder, turn.namespace)
+
+    async def verify(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
+        """Read again until the finding is gone and what it touched is well, at most `VERIFY_SECONDS`.
+
+        FIXED only on evidence; reads that fail to the end are CANNOT_TELL.
+        """
+        deadline = self._clock.monotonic() + VERIFY_SECONDS
+        text, healing, evidence = "", Healing.CANNOT_TELL, tuple[str, ...]()
+        while True:
+            try:
+                view = self._reader.refresh(turn.namespace or finding.target.namespace)
+                await self._read_all(view.namespace, recorder)
+                result = scan(view, turn.question)
+                touched = self._touched.get(identity(finding), frozenset())
+                healing, text, evidence = judge(result, finding, touched, recorder)
+                now = view.find(finding.target.kind, finding.target.namespace, finding.target.name)
+                if healing is Healing.FIXED and now is not None:
+                    evidence = (recorder.cite(view.cite(now, finding.field, "metadata.resourceVersion")).id,)
+            except ClusterError as error:
+                healing, text = Healing.CANNOT_TELL, f"The cluster could not be read: {error.meaning}"
+            if healing is Healing.FIXED or self._clock.monotonic() >= deadline:
+                return Verified(proposal, healing, text, evidence)
+            await self._clock.sleep(POLL_SECONDS)
+
+    async def _read_all(self, namespace: str, recorder: Recorder) -> None:
+        for subject in SUBJECTS:
+            await self._read(subject, namespace, recorder, "")
+
+    async def _read(self, subject: Subject, namespace: str, recorder: Recorder, step: str) -> None:
+        kinds = await self._reader.kinds(recorder, step)
+        groups = {name: info.group for name, info in kinds.items()}
+        await self._reader.read(reads_of(subject, groups, namespace), recorder, step)
+        if subject.logs:
+            await self._reader.logs(logs_of(self._reader.view), recorder, step)
+
+
+def _safely(analyze: Callable[[ClusterView], list[Draft]], view: ClusterView) -> list[Draft]:
+    """Return an analyzer's drafts; one that fails on odd objects says so in the conclusion, where it runs again."""
+    try:
+        return analyze(view)
+    except ODD_OBJECTS:
+        return []
+
+
+def conclusion(result: Scan, recorder: Recorder, namespace: str) -> Conclusion:
+    """Return a scan as the workflow wants it, with recorded evidence."""
+    findings = findings_of(result, recorder.cite)
+    remedies = remedies_of(result, findings)
+    return Conclusion(result.verdict, findings, remedies, answer(result, findings, remedies, namespace), result.checked)
+
+
+def identity(finding: Finding) -> tuple[str, str]:
+    """Return what a finding is recognised by in a later scan."""
+    return finding.category, f"{finding.target.kind}/{finding.target.namespace}/{finding.target.name}"
+
+
+def touched_by(result: Scan) -> dict[tuple[str, str], frozenset[str]]:
+    """Return for each claim the keys of all objects that it is about or that follow from it, through the graph."""
+    by_rank = {c.rank: c for c in result.claims}
+    found = {}
+    for claim in result.claims:
+        keys = claim.draft.about | claim.draft.explains
+        for rank in claim.explains:
+            keys |= by_rank[rank].draft.about
+        target = claim.draft.target
+        found[(claim.draft.category, f"{target.kind}/{target.namespace}/{target.name}")] = keys
+    return found
+
+
+def judge(result: Scan, finding: Finding, touched: frozenset[str], recorder: Recorder) -> tuple[Healing, str, tuple[str, ...]]:
+    """Say whether a finding is gone: neither it is left nor anything that keeps what it touched unwell.
+
+    With nothing known of what it touched (another process found it), whatever is unwell in its namespace counts.
+    """
+    category, key = identity(finding)
+    for claim in result.claims:
+        draft = claim.draft
+        starting = draft.note and draft.level is Level.CALLER
+        if claim.role is Role.NOTE and not starting and result.verdict is not Verdict.UNDETERMINED:
+            continue
+        own = f"{draft.target.kind}/{draft.target.namespace}/{draft.target.name}" == key
+        if own and draft.category == category:
+            return Healing.NOT_FIXED, f"Still so: {draft.summary}", evidence_of(draft, recorder.cite)
+        stable = {k for k in draft.about if not k.startswith("Pod/")}
+        near = bool(stable & touched) if touched else draft.target.namespace == finding.target.namespace
+        if own or near:
+            text = f"The change is in, but not all is well yet: {draft.summary}"
+            return Healing.NOT_FIXED, text, evidence_of(draft, recorder.cite)
+    if result.verdict is Verdict.UNDETERMINED and result.gaps:
+        return Healing.CANNOT_TELL, f"The cluster cannot be seen well enough: {result.gaps[0]}", ()
+    good = "; ".join(result.checked[:3])
+    return Healing.FIXED, f"The fault is gone. {good}." if good else "The fault is gone.", ()
