@@ -196,6 +196,14 @@ def _fold(case: Case, event: ev.Event) -> Case:
             assert_never(payload)
 
 
+def _put_call(case: Case, old: ToolCall, new: ToolCall) -> Case:
+    # The call that changes is nearly always among the last ones: a session of thousands must not copy one by one.
+    for place in range(len(case.calls) - 1, -1, -1):
+        if case.calls[place] is old:
+            return replace(case, calls=(*case.calls[:place], new, *case.calls[place + 1 :]))
+    return case
+
+
 def _fold_tool(case: Case, event: ev.Event, payload: ev.ToolStarted | ev.ToolEnded | ev.EvidenceAdded) -> Case:
     match payload:
         case ev.ToolStarted():
@@ -207,24 +215,22 @@ def _fold_tool(case: Case, event: ev.Event, payload: ev.ToolStarted | ev.ToolEnd
             started = replace(case, calls=(*kept, call))
             return started if known else _entry(started, event, payload.call)
         case ev.ToolEnded():
-            calls = tuple(
-                replace(
-                    c, done=True, ok=payload.ok, result=payload.result, seconds=payload.seconds,
-                    size_bytes=payload.size_bytes, preview=payload.preview,
-                )
-                if c.call == payload.call
-                else c
-                for c in case.calls
+            running = case.call(payload.call)
+            if running is None:
+                return case
+            ended = replace(
+                running, done=True, ok=payload.ok, result=payload.result, seconds=payload.seconds,
+                size_bytes=payload.size_bytes, preview=payload.preview,
             )  # fmt: skip
-            return replace(case, calls=calls)
+            return _put_call(case, running, ended)
         case ev.EvidenceAdded():
             if case.fact(payload.evidence.id):
                 return case
-            calls = tuple(
-                replace(c, evidence=(*c.evidence, payload.evidence.id)) if c.call == payload.call else c
-                for c in case.calls
-            )
-            return replace(case, evidence=(*case.evidence, payload.evidence), calls=calls)
+            case = replace(case, evidence=(*case.evidence, payload.evidence))
+            running = case.call(payload.call)
+            if running is None:
+                return case
+            return _put_call(case, running, replace(running, evidence=(*running.evidence, payload.evidence.id)))
         case _:
             assert_never(payload)
 
