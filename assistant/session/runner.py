@@ -89,13 +89,15 @@ class Session:
         """Take a stored session over, after a crash or an ordinary end.
 
         Proposals that waited are void, one that was being sent gets the outcome that the gate's journal knows or
-        becomes unknown. An unfinished turn goes on from its checkpoint unless `go_on` is false.
+        becomes unknown. An unfinished turn goes on from its checkpoint unless `go_on` is false. Raises UsageError on
+        another cluster than the session's.
         """
         if not events:
             raise UsageError(f"Session {session_id} holds no events.", "Start a new one.")
         parts.store.claim(session_id)
         try:
             session = cls(session_id, parts, events)
+            await session._same_cluster()
             recorder = session._recorder
             unfinished = recorder.case.running
             if unfinished and not go_on:
@@ -177,13 +179,18 @@ class Session:
 
     async def settled(self) -> None:
         """Return when the turn is over or waits for a person."""
-        if self._turn is None or self._turn.done():
-            return
-        waiter = asyncio.ensure_future(self._paused.wait())
-        try:
-            await asyncio.wait({waiter, self._turn}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
+        while self._turn is not None and not self._turn.done():
+            if self._paused.is_set() and any(item.proposal.origin.session == self.id for item in self.case.waiting):
+                return
+            # Paused but decided: the turn has not woken up yet. What comes next is an event, another pause or its end.
+            news = {asyncio.ensure_future(self._recorder.next_change.wait())}
+            if not self._paused.is_set():
+                news.add(asyncio.ensure_future(self._paused.wait()))
+            try:
+                await asyncio.wait({*news, self._turn}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for waiter in news:
+                    waiter.cancel()
 
     async def decide(
         self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
@@ -224,13 +231,28 @@ class Session:
         finally:
             self._parts.store.release(self.id)
 
+    async def _same_cluster(self) -> None:
+        opened = self.case.opened
+        if self._gate is None or opened is None:
+            return
+        info = await self._gate.info()
+        # A recorded cluster gets a new identity whenever it is started; there the context's name has to do.
+        live = opened.source == "live"
+        was, now = (opened.cluster, info.cluster) if live else (opened.context, info.context)
+        if was != now:
+            raise UsageError(
+                f"Session {self.id} is about {was}, but this is {now}.", "Open the cluster of the session."
+            )
+
     # Turns
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
 
         def on_trouble(error: StoreError | None) -> None:
-            loop.call_soon_threadsafe(self._store_trouble, error)
+            # The store may outlive this session and its loop.
+            if not self._closed and not loop.is_closed():
+                loop.call_soon_threadsafe(self._store_trouble, error)
 
         self._parts.store.listen(on_trouble)
         if self._gate is None:

@@ -267,6 +267,8 @@ def _open_writer(path: Path, synchronous: Synchronous) -> Connection:
                 _check_header(raw)
                 raw.execute("PRAGMA journal_mode=WAL")
             raw.execute(f"PRAGMA synchronous={synchronous}")
+            # What is deleted is overwritten, not only unlinked.
+            raw.execute("PRAGMA secure_delete=ON")
         except BaseException:
             raw.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -16,6 +17,8 @@ from assistant.store import bodies
 from assistant.store.chain import Link
 from assistant.store.index import COLUMNS, SessionRow, row_values
 from assistant.store.sqlite import Connection
+
+_LOG: Final = logging.getLogger(__name__)
 
 BATCH_SECONDS: Final = 0.05
 BATCH_ITEMS: Final = 2000
@@ -180,7 +183,11 @@ class Writer:
         self._trouble = trouble
         if changed:
             for listener in tuple(self._listeners):
-                listener(trouble)
+                try:
+                    listener(trouble)
+                except Exception:
+                    # Whoever does not listen well must not end the only thread that writes; `flush` still tells.
+                    _LOG.exception("a listener failed")
 
 
 def _values(link: Link) -> tuple[str, int, str, str, str, str, str]:

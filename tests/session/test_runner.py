@@ -308,6 +308,15 @@ class TestTurns:
                     await session.ask(text)
             assert session.case.turn == 0
 
+    async def test_settled_means_over_or_waiting_for_a_person(self, tmp_path: Path) -> None:
+        async with desk_at(tmp_path) as desk:
+            session = await desk.open()
+            change = await desk.ask()
+            await session.settled()
+            await session.decide(change, Answer.APPROVE)
+            await session.settled()
+            assert not session.case.running and desk.gate.sent == [change]
+
     async def test_a_second_question_waits_for_the_first_and_says_so(self, tmp_path: Path) -> None:
         async with desk_at(tmp_path) as desk:
             session = await desk.open(propose=False)
@@ -583,6 +592,16 @@ class TestResume:
             session = await self.again(desk, events, go_on=False)
             assert session.case.stopped == "interrupted" and not session.case.running
             assert desk.workflow.turns == []
+
+    async def test_a_session_is_not_resumed_on_another_cluster(self, tmp_path: Path) -> None:
+        async with desk_at(tmp_path) as desk:
+            await desk.open(propose=False)
+            await desk.session.close()
+            events = desk.store.load("s1").events
+            first = replace(events[0], payload=replace(OPENED, cluster="c-2"))
+            with pytest.raises(UsageError, match="about c-2"):
+                await self.again(desk, (first, *events[1:]))
+            await self.again(desk, events)
 
     async def test_numbers_go_on_where_they_were(self, tmp_path: Path) -> None:
         async with desk_at(tmp_path) as desk:
