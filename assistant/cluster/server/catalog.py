@@ -138,17 +138,20 @@ class Catalog:
                 continue
             entry = groups.setdefault(group, {"metadata": {"name": group} if group else {}, "versions": []})
             entry["versions"].append(
-                {"version": version, "resources": _aggregate(item["resources"]), "freshness": "Current"}
+                {"version": version, "resources": _aggregate(item["resources"], group, version), "freshness": "Current"}
             )
         items = list(groups.values())
         return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
-def _aggregate(entries: list[Object]) -> list[Object]:
+def _aggregate(entries: list[Object], group: str, version: str) -> list[Object]:
+    """Return the resources of one version; only those of custom resources spell out their own group, in sorted order."""
     made: dict[str, Object] = {}
-    for entry in entries:
+    custom = group not in BUILTIN_GROUPS
+    for entry in sorted(entries, key=lambda item: str(item["name"])) if custom else entries:
         name, _, subresource = entry["name"].partition("/")
-        kind = {"group": entry.get("group", ""), "version": entry.get("version", ""), "kind": entry["kind"]}
+        own = (group, version) if custom else ("", "")
+        kind = {"group": entry.get("group", own[0]), "version": entry.get("version", own[1]), "kind": entry["kind"]}
         scope = "Namespaced" if entry.get("namespaced") else "Cluster"
         if not subresource:
             item: Object = {

@@ -11,6 +11,8 @@ from assistant.cluster.server.clock import Clock
 from assistant.cluster.server.objects import Object, Objects
 from assistant.errors import BundleError
 
+# Made by the API server itself; a bundle's list of namespaces may leave them out.
+ALWAYS_THERE = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 FALLBACK_VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.2", "platform": "linux/amd64"}
 
 
@@ -51,7 +53,7 @@ class Cluster:
 
     def namespace_exists(self, name: str) -> bool:
         """Say whether a namespace is there; a bundle without a list of namespaces has those that it captured."""
-        if self.objects.get(("", "namespaces"), "", name):
+        if self.objects.get(("", "namespaces"), "", name) or name in ALWAYS_THERE:
             return True
         return name in self.captured and not any(self.objects.items(("", "namespaces")))
 

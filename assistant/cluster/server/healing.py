@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from assistant.cluster.bundle import Bundle
+from assistant.cluster.bundle import Bundle, parse_time
 from assistant.cluster.server.cluster import Cluster
 from assistant.cluster.server.objects import Change, Object, StoreKey, key_of
 from assistant.errors import BundleError
@@ -167,12 +167,14 @@ class Healing:
 
     def _arrive(self) -> None:
         """Stage 1: the controllers have seen the change; new pods exist and are not ready yet."""
-        self._cluster.clock.reach(self._bundles[self._state].captured_at)
         self._moving = True
         try:
             for place, item in self._worlds[self._state].items():
                 live = self._live(place)
                 if place[0] == ("", "pods") and live is None and place not in self._written:
+                    born = parse_time(item["metadata"].get("creationTimestamp"))
+                    if born:
+                        self._cluster.clock.reach(born)
                     self._cluster.objects.put(place[0], starting(item))
                 elif place[0][0] == "apps" and live is not None:
                     generation = live["metadata"].get("generation")

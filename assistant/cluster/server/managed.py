@@ -184,7 +184,7 @@ def apply(live: Object, applied: Object, spec: Spec, writer: Writer, *, force: b
         raise _conflict(conflicts)
     made = _merge(live, applied, spec)
     kept = set().union(*owned) | set(wanted)
-    for path in sorted(last - set(wanted), key=len, reverse=True):
+    for path in sorted(last - set(wanted), key=len):  # a list item goes before the key that it is found by
         if not any(other[: len(path)] == path for other in kept):
             _remove(made, path)
     remaining = [
