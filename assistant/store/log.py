@@ -268,11 +268,10 @@ class SessionStore:
         """Write what is left and close. Raises StoreError for what could not be written."""
         for session in list(self._claims):
             self.release(session)
-        try:
-            if self._writer:
-                self._writer.close()
-        finally:
-            self._reader.close()
+        # The reader first: only a last connection that may write folds the WAL into the file and removes it.
+        self._reader.close()
+        if self._writer:
+            self._writer.close()
 
     def __enter__(self) -> SessionStore:
         return self
