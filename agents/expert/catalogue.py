@@ -6,36 +6,65 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.expert.analyzers import (
-    access, containers, creation, custom, finalizers, jobs, names, nodes, references, scaling, scheduling, services,
+    access,
+    containers,
+    creation,
+    custom,
+    evictions,
+    finalizers,
+    ingresses,
+    jobs,
+    names,
+    nodes,
+    references,
+    scaling,
+    scheduling,
+    services,
+    stateful,
     storage,
-)  # fmt: skip
+)
 from agents.expert.draft import Draft
 from assistant.domain.view import ClusterView
 
 PODS = (
-    "pods", "events", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch",
+    "pods",
+    "events",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "jobs.batch",
     "cronjobs.batch",
-)  # fmt: skip
+)
 CONFIG = ("configmaps", "secrets", "serviceaccounts", "limitranges")
 TRAFFIC = (
-    "services", "endpointslices.discovery.k8s.io", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io",
-    "networkpolicies.networking.k8s.io", "namespaces",
-)  # fmt: skip
+    "services",
+    "endpointslices.discovery.k8s.io",
+    "ingresses.networking.k8s.io",
+    "ingressclasses.networking.k8s.io",
+    "networkpolicies.networking.k8s.io",
+    "namespaces",
+)
 STORAGE = ("persistentvolumeclaims", "persistentvolumes", "storageclasses.storage.k8s.io")
 NODES = ("nodes", "priorityclasses.scheduling.k8s.io")
 DEVICES = (
-    "deviceclasses.resource.k8s.io", "resourceslices.resource.k8s.io", "resourceclaims.resource.k8s.io",
+    "deviceclasses.resource.k8s.io",
+    "resourceslices.resource.k8s.io",
+    "resourceclaims.resource.k8s.io",
     "resourceclaimtemplates.resource.k8s.io",
-)  # fmt: skip
+)
 SCALING = ("horizontalpodautoscalers.autoscaling", "poddisruptionbudgets.policy")
 ACCESS = (
-    "roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
-)  # fmt: skip
+    "roles.rbac.authorization.k8s.io",
+    "rolebindings.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "clusterrolebindings.rbac.authorization.k8s.io",
+)
 ADMISSION = (
-    "resourcequotas", "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "resourcequotas",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +85,70 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject("S1", "Workloads, their pods and logs", (("containers", containers.analyze), ("jobs", jobs.analyze)),
-            (*PODS, *CONFIG, "services", "networkpolicies.networking.k8s.io", *ACCESS, "persistentvolumeclaims", "nodes"), logs=True),
-    Subject("S2", "Configuration: what pods refer to", (("references", references.analyze),), (*PODS, *CONFIG, "persistentvolumeclaims")),
-    Subject("S3", "Traffic: services, endpoints, policies, calls", (("services", services.analyze), ("names", names.analyze)),
-            (*PODS, *CONFIG, *TRAFFIC), logs=True),
+    Subject(
+        "S1",
+        "Workloads, their pods and logs",
+        (("containers", containers.analyze), ("jobs", jobs.analyze)),
+        (*PODS, *CONFIG, "services", "networkpolicies.networking.k8s.io", *ACCESS, "persistentvolumeclaims", "nodes"),
+        logs=True,
+    ),
+    Subject(
+        "S2",
+        "Configuration: what pods refer to",
+        (("references", references.analyze),),
+        (*PODS, *CONFIG, "persistentvolumeclaims"),
+    ),
+    Subject(
+        "S3",
+        "Traffic: services, endpoints, policies, calls",
+        (("services", services.analyze), ("ingresses", ingresses.analyze), ("names", names.analyze)),
+        (*PODS, *CONFIG, *TRAFFIC),
+        logs=True,
+    ),
     Subject("S4", "Storage: claims and volumes", (("storage", storage.analyze),), (*PODS, *STORAGE)),
-    Subject("S5", "Scheduling, nodes and the control plane", (("scheduling", scheduling.analyze), ("nodes", nodes.analyze), ("scaling", scaling.analyze)),
-            (*PODS, *NODES, *SCALING, "services"), logs=True, elsewhere=(("leases.coordination.k8s.io", "kube-system"), ("events", "default"))),
-    Subject("S6", "Access, quota and admission", (("access", access.analyze), ("creation", creation.analyze)),
-            (*PODS, *ACCESS, *ADMISSION, "serviceaccounts", "limitranges", "priorityclasses.scheduling.k8s.io", "namespaces"), logs=True),
-    Subject("S7", "Custom resources and deletions", (("custom", custom.analyze), ("finalizers", finalizers.analyze)),
-            (*PODS, *DEVICES, "namespaces", "services", "secrets", "persistentvolumeclaims", "apiservices.apiregistration.k8s.io"), custom=True),
-)  # fmt: skip
+    Subject(
+        "S5",
+        "Scheduling, nodes and the control plane",
+        (
+            ("scheduling", scheduling.analyze),
+            ("nodes", nodes.analyze),
+            ("scaling", scaling.analyze),
+            ("stateful", stateful.analyze),
+            ("evictions", evictions.analyze),
+        ),
+        (*PODS, *NODES, *SCALING, "services"),
+        logs=True,
+        elsewhere=(("leases.coordination.k8s.io", "kube-system"), ("events", "default")),
+    ),
+    Subject(
+        "S6",
+        "Access, quota and admission",
+        (("access", access.analyze), ("creation", creation.analyze)),
+        (
+            *PODS,
+            *ACCESS,
+            *ADMISSION,
+            "serviceaccounts",
+            "limitranges",
+            "priorityclasses.scheduling.k8s.io",
+            "namespaces",
+        ),
+        logs=True,
+    ),
+    Subject(
+        "S7",
+        "Custom resources and deletions",
+        (("custom", custom.analyze), ("finalizers", finalizers.analyze)),
+        (
+            *PODS,
+            *DEVICES,
+            "namespaces",
+            "services",
+            "secrets",
+            "persistentvolumeclaims",
+            "apiservices.apiregistration.k8s.io",
+        ),
+        custom=True,
+    ),
+)
 """In the order in which they are shown; they run in parallel and share every read."""

@@ -23,14 +23,23 @@ WEAK = 0.55
 QUIET = frozenset({"disruption", "autoscaling"})
 """Faults that break nothing by themselves: a root cause only where nothing is broken or the question asks for them."""
 ASKED = {
-    "disruption": r"drain|evict|maintenance|upgrad|disrupt|budget|cordon", "autoscaling": r"scal|load|hpa|replica",
+    "disruption": r"drain|evict|maintenance|upgrad|disrupt|budget|cordon",
+    "autoscaling": r"scal|load|hpa|replica",
     "service": r"address|external|endpoint|reach|refus|503|502|connect|load ?balanc|traffic|shown",
-    "network": r"timeout|time out|reach|connect|slow|block|ingress|404|503", "dns": r"resolve|dns|host|name",
-    "storage": r"volume|disk|storage|pvc|claim|data|mount", "scheduling": r"pending|node|schedul|gpu",
-    "job": r"job|cron|batch|run|nightly|report|digest|close", "finalizer": r"delet|terminat|remov", "rbac": r"forbidden|permission|rights|sync",
-    "rollout": r"release|rollout|version|deploy|stuck", "image": r"release|image|pull|deploy", "tls": r"certificate|tls|https|x509",
-    "node": r"node|machine|edge|maintenance", "quota": r"scal|quota|replica", "oom": r"memory|oom|restart|kill",
-}  # fmt: skip
+    "network": r"timeout|time out|reach|connect|slow|block|ingress|404|503",
+    "dns": r"resolve|dns|host|name",
+    "storage": r"volume|disk|storage|pvc|claim|data|mount",
+    "scheduling": r"pending|node|schedul|gpu",
+    "job": r"job|cron|batch|run|nightly|report|digest|close",
+    "finalizer": r"delet|terminat|remov",
+    "rbac": r"forbidden|permission|rights|sync",
+    "rollout": r"release|rollout|version|deploy|stuck",
+    "image": r"release|image|pull|deploy",
+    "tls": r"certificate|tls|https|x509",
+    "node": r"node|machine|edge|maintenance",
+    "quota": r"scal|quota|replica",
+    "oom": r"memory|oom|restart|kill",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +106,26 @@ def _unexplained(view: ClusterView, drafts: list[Draft]) -> list[Draft]:
     for workload in workloads(view):
         lacking = workload.wanted - sum(is_ready(p) for p in workload.pods)
         bare = workload.thing.kind == "Pod" and not is_ready(workload.thing)
-        if workload.keys & touched or lacking <= 0 and not bare or workload.thing.deleting:
+        if workload.keys & touched or (lacking <= 0 and not bare) or workload.thing.deleting:
             continue
         newest = max((p.created for p in workload.pods), default=workload.thing.created)
         cited = [view.cite(p, "status.phase", "status.conditions") for p in workload.pods if not is_ready(p)][:1]
-        found.append(Draft(
-            "other", workload.thing.target, "status", f"{workload.name()} has {max(0, workload.wanted - lacking)} of {workload.wanted} pods ready.", 0.3,
-            Level.CALLER, tuple(cited) or (view.cite(workload.thing, "spec.replicas", "status"),), workload.keys, workload.keys,
-            (outside("Read the events and logs of its pods", "the objects do not say why"),), missing="its logs, or newer events",
-            note=view.now - newest < YOUNG,
-        ))  # fmt: skip
+        found.append(
+            Draft(
+                "other",
+                workload.thing.target,
+                "status",
+                f"{workload.name()} has {max(0, workload.wanted - lacking)} of {workload.wanted} pods ready.",
+                0.3,
+                Level.CALLER,
+                tuple(cited) or (view.cite(workload.thing, "spec.replicas", "status"),),
+                workload.keys,
+                workload.keys,
+                (outside("Read the events and logs of its pods", "the objects do not say why"),),
+                missing="its logs, or newer events",
+                note=view.now - newest < YOUNG,
+            )
+        )
     return found
 
 
@@ -157,8 +176,14 @@ def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str
     score = {i: _score(d, len(explains[i]), words, question) for i, d in enumerate(drafts)}
     roots = [i for i, d in enumerate(drafts) if not d.note and i not in explained]
     strong = [i for i in roots if drafts[i].confidence >= SURE and drafts[i].category not in QUIET]
-    kept = [i for i in roots if not strong or i in strong or _asked(drafts[i], question) and drafts[i].confidence >= SURE
-            or drafts[i].confidence >= WEAK and explains[i] and drafts[i].category not in QUIET]  # fmt: skip
+    kept = [
+        i
+        for i in roots
+        if not strong
+        or i in strong
+        or (_asked(drafts[i], question) and drafts[i].confidence >= SURE)
+        or (drafts[i].confidence >= WEAK and explains[i] and drafts[i].category not in QUIET)
+    ]
     kept.sort(key=lambda i: -score[i])
     doubt = bool(kept) and all(drafts[i].missing or drafts[i].confidence < 0.45 for i in kept)
     order = kept + sorted((i for i in explained), key=lambda i: (drafts[i].level, -score[i]))
@@ -168,8 +193,16 @@ def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str
     for i in order:
         role = Role.ROOT_CAUSE if i in kept and not doubt else Role.CONSEQUENCE if i in explained else Role.NOTE
         claims.append(Claim(drafts[i], role, place[i], tuple(sorted(place[j] for j in explains[i]))))
-    gaps = tuple([*broken, *_blind(view)])
-    verdict = Verdict.UNDETERMINED if doubt else Verdict.FAULT if kept else Verdict.UNDETERMINED if broken or _too_blind(view) else Verdict.HEALTHY
+    gaps = (*broken, *_blind(view))
+    verdict = (
+        Verdict.UNDETERMINED
+        if doubt
+        else Verdict.FAULT
+        if kept
+        else Verdict.UNDETERMINED
+        if broken or _too_blind(view)
+        else Verdict.HEALTHY
+    )
     return Scan(verdict, tuple(claims), checked(view), gaps)
 
 
@@ -186,7 +219,10 @@ def _asked(draft: Draft, question: str) -> bool:
 
 
 def _blind(view: ClusterView) -> list[str]:
-    return [f"{resource}{' in ' + place if place else ''} could not be read ({knowledge}): {why[:100]}" for resource, place, knowledge, why in view.gaps()]
+    return [
+        f"{resource}{' in ' + place if place else ''} could not be read ({knowledge}): {why[:100]}"
+        for resource, place, knowledge, why in view.gaps()
+    ]
 
 
 def _too_blind(view: ClusterView) -> bool:
@@ -206,20 +242,24 @@ def checked(view: ClusterView) -> tuple[str, ...]:
         found.append(f"{sum(is_ready(p) for p in pods)} of {len(pods)} pods are ready or complete")
     jobs = view.all("jobs.batch")
     if jobs:
-        found.append(f"{sum(j.condition('Complete').get('status') == 'True' for j in jobs)} of {len(jobs)} Jobs are complete")
+        found.append(
+            f"{sum(j.condition('Complete').get('status') == 'True' for j in jobs)} of {len(jobs)} Jobs are complete"
+        )
     services = [s for s in view.all("services") if s.map("spec.selector")]
     if services:
         served = sum(any(is_ready(p) for p in view.pods_with(s.namespace, s.map("spec.selector"))) for s in services)
         found.append(f"{served} of {len(services)} Services have a ready endpoint")
     claims = view.all("persistentvolumeclaims")
     if claims:
-        found.append(f"{sum(c.text('status.phase') == 'Bound' for c in claims)} of {len(claims)} PersistentVolumeClaims are bound")
+        found.append(
+            f"{sum(c.text('status.phase') == 'Bound' for c in claims)} of {len(claims)} PersistentVolumeClaims are bound"
+        )
     nodes = view.all("nodes")
     if nodes:
-        found.append(f"{sum(n.condition('Ready').get('status') == 'True' for n in nodes)} of {len(nodes)} nodes are ready")
+        found.append(
+            f"{sum(n.condition('Ready').get('status') == 'True' for n in nodes)} of {len(nodes)} nodes are ready"
+        )
     lines = sum(len(log.lines) for log in view.logs)
     if lines:
         found.append(f"{lines} log lines of {len({(x.namespace, x.pod, x.container) for x in view.logs})} containers")
     return tuple(found)
-
-

@@ -17,7 +17,7 @@ BAD = re.compile(
     r"timed? ?out|timeout|expired|unreachable|mismatch|unsupported|illegal|must)\b|level=(error|fatal)|"
     r'"(level|severity)": ?"(error|fatal|critical)"|[A-Z]\w*(Error|Exception)\b|^E\d{4} ',
     re.IGNORECASE,
-)  # fmt: skip
+)
 HOST = r"(?P<host>[a-z0-9]([a-z0-9.-]*[a-z0-9])?)"
 DNS = re.compile(
     r"name or service not known|no such host|could not translate host name|getaddrinfo|enotfound|eai_again|"
@@ -28,8 +28,12 @@ DNS = re.compile(
 REFUSED = re.compile(r"connection refused|econnrefused|errno 111|connect: refused|actively refused", re.IGNORECASE)
 TIMEOUT = re.compile(
     r"i/o timeout|connection timed out|etimedout|timed out|connect timeout|context deadline exceeded|errno 110|"
-    r"connecttimeout|read timeout|no route to host|ehostunreach", re.IGNORECASE)  # fmt: skip
-UPSTREAM_STATUS = re.compile(r"(?:\b|HTTP[ /]?(?:1\.1 )?|-> ?|status(?:code)?[=: ]+)(?P<status>50[0234])\b", re.IGNORECASE)
+    r"connecttimeout|read timeout|no route to host|ehostunreach",
+    re.IGNORECASE,
+)
+UPSTREAM_STATUS = re.compile(
+    r"(?:\b|HTTP[ /]?(?:1\.1 )?|-> ?|status(?:code)?[=: ]+)(?P<status>50[0234])\b", re.IGNORECASE
+)
 CREDENTIALS = re.compile(
     r"password authentication failed|access denied for user|authentication failed|auth(entication)? (error|failure)|"
     r"wrongpass|noauth|invalid (user\w*( name)?( or |/| and )?pass\w*|credentials?|password|api[ _-]?key|token|access key)|"
@@ -38,7 +42,7 @@ CREDENTIALS = re.compile(
     r"(api[ _-]?key|token|credential|password)s? (was |is |has )?(been )?(rejected|refused|expired|revoked|invalid|wrong)|"
     r"role \S+ does not exist|unauthorized\b",
     re.IGNORECASE,
-)  # fmt: skip
+)
 RBAC = re.compile(
     r'(?P<what>[a-z0-9.]+)(?: "[^"]*")? is forbidden: User \\?"system:serviceaccount:(?P<ns>[^:"\\]+):(?P<sa>[^"\\]+)\\?" cannot '
     r'(?P<verb>\w+) resource \\?"(?P<resource>[^"\\]+)\\?" in API group \\?"(?P<group>[^"\\]*)\\?"'
@@ -57,20 +61,29 @@ IN_USE = re.compile(r"address already in use|eaddrinuse|port \d+ (is )?already|b
 FORMAT = re.compile(r"exec format error|cannot execute binary", re.IGNORECASE)
 MEMORY = re.compile(
     r"out ?of ?memory|memoryerror|cannot allocate memory|heap out of memory|std::bad_alloc|killed process|signal: killed|"
-    r"\bsigkill\b|oom[- ]?kill|worker .* was (killed|terminated)", re.IGNORECASE)  # fmt: skip
+    r"\bsigkill\b|oom[- ]?kill|worker .* was (killed|terminated)",
+    re.IGNORECASE,
+)
 LISTENING = re.compile(
     r"(?:listen\w*|serv(?:ing|er|es)|start\w*|running|bound|ready|accept\w*|addr\w*|bind\w*|port)\b[^\n]{0,80}?"
-    r"(?:(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|\[::\]|\*|::)?:|\bport[\"'=: ]+)(?P<port>\d{2,5})\b", re.IGNORECASE)  # fmt: skip
-QUOTED = re.compile(r"""'([^'\n]{1,200})'|"((?:[^"\\\n]|\\.){1,200})"|`([^`\n]{1,200})`|«([^»\n]{1,200})»|“([^”\n]{1,200})”""")
+    r"(?:(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|\[::\]|\*|::)?:|\bport[\"'=: ]+)(?P<port>\d{2,5})\b",
+    re.IGNORECASE,
+)
+QUOTED = re.compile(
+    r"""'([^'\n]{1,200})'|"((?:[^"\\\n]|\\.){1,200})"|`([^`\n]{1,200})`|«([^»\n]{1,200})»|“([^”\n]{1,200})”"""
+)
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 FILE = re.compile(r"(?<![\w:/])(/(?:[\w.@+-]+/)*[\w.@+-]+\.\w{1,10}|/(?:[\w.@+-]+/)+[\w.@+-]+)")
 ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?)?(?<![\w.])(?P<host>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*):(?P<port>\d{2,5})\b|"
     r"[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?(?P<urlhost>[a-z0-9][a-z0-9.-]*)|"
     r"(?:lookup|host(?:name)?|resolve|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND)[ :=\"']+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)",
-    re.IGNORECASE)  # fmt: skip
+    re.IGNORECASE,
+)
 STACK = re.compile(r"^\s+(at |File |\^|~|\.\.\.)|^\s*\^+\s*$|^Traceback")
-ASSIGNED = re.compile(r"\b(?P<name>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+) ?[=:] ?[\"']?(?P<value>[\w./:-]+?)[\"']?(?=[\s,;)\"']|$)")
+ASSIGNED = re.compile(
+    r"\b(?P<name>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+) ?[=:] ?[\"']?(?P<value>[\w./:-]+?)[\"']?(?=[\s,;)\"']|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)

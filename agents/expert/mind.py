@@ -51,10 +51,21 @@ class ExpertMind:
         await self._read(subject, turn.namespace, recorder, step.id)
         own = [d for _, analyze in subject.analyzers for d in _safely(analyze, view)]
         return tuple(
-            Finding(f"{step.id}.{i}", i, Role.NOTE, d.category, d.target, d.field, d.summary, d.confidence,
-                    evidence_of(d, recorder.cite), (), outside_of(d))
+            Finding(
+                f"{step.id}.{i}",
+                i,
+                Role.NOTE,
+                d.category,
+                d.target,
+                d.field,
+                d.summary,
+                d.confidence,
+                evidence_of(d, recorder.cite),
+                (),
+                outside_of(d),
+            )
             for i, d in enumerate(own, 1)
-        )  # fmt: skip
+        )
 
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         """Judge the whole view. `found` is not needed: what the steps read is in the view, or is read again."""
@@ -132,7 +143,9 @@ def touched_by(result: Scan) -> dict[tuple[str, str], frozenset[str]]:
     return found
 
 
-def judge(result: Scan, finding: Finding, touched: frozenset[str], recorder: Recorder) -> tuple[Healing, str, tuple[str, ...]]:
+def judge(
+    result: Scan, finding: Finding, touched: frozenset[str], recorder: Recorder
+) -> tuple[Healing, str, tuple[str, ...]]:
     """Say whether a finding is gone: neither it is left nor anything that keeps what it touched unwell.
 
     With nothing known of what it touched (another process found it), whatever is unwell in its namespace counts.
@@ -141,7 +154,7 @@ def judge(result: Scan, finding: Finding, touched: frozenset[str], recorder: Rec
     for claim in result.claims:
         draft = claim.draft
         starting = draft.note and draft.level is Level.CALLER
-        if claim.role is Role.NOTE and not starting and result.verdict is not Verdict.UNDETERMINED:
+        if draft.note and not starting:
             continue
         own = f"{draft.target.kind}/{draft.target.namespace}/{draft.target.name}" == key
         if own and draft.category == category:

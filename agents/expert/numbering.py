@@ -26,9 +26,18 @@ def _finding(claim: Claim, numbers: dict[int, int], cite: Callable[[Citation], E
     draft = claim.draft
     number = numbers[claim.rank]
     return Finding(
-        f"F{number}", number, claim.role, draft.category, draft.target, draft.field, draft.summary, round(draft.confidence, 2),
-        evidence_of(draft, cite), tuple(f"F{numbers[r]}" for r in claim.explains if r in numbers), outside_of(draft),
-    )  # fmt: skip
+        f"F{number}",
+        number,
+        claim.role,
+        draft.category,
+        draft.target,
+        draft.field,
+        draft.summary,
+        round(draft.confidence, 2),
+        evidence_of(draft, cite),
+        tuple(f"F{numbers[r]}" for r in claim.explains if r in numbers),
+        outside_of(draft),
+    )
 
 
 def evidence_of(draft: Draft, cite: Callable[[Citation], Evidence]) -> tuple[str, ...]:
@@ -67,6 +76,19 @@ def remedies_of(scan: Scan, findings: tuple[Finding, ...]) -> tuple[Remedy, ...]
         before = ""
         for fix in fixes:
             name = f"A{len(remedies) + 1}"
-            remedies.append(Remedy(name, fix.title, (finding,), fix.risk, fix.action, fix.kubectl, fix.undo, fix.reason, fix.outside, before))
+            remedies.append(
+                Remedy(
+                    name,
+                    fix.title,
+                    (finding,),
+                    fix.risk,
+                    fix.action,
+                    fix.kubectl,
+                    fix.undo,
+                    fix.reason,
+                    fix.outside,
+                    before,
+                )
+            )
             before = name
     return tuple(remedies)

@@ -11,13 +11,37 @@ from assistant.domain.view import ClusterView
 TROUBLED_LOGS, QUIET_LOGS = 60, 24
 """Containers whose logs are read at most: failing ones, and one of each workload that runs (calls, denials)."""
 
-CORE_GROUPS = frozenset({
-    "", "apps", "batch", "autoscaling", "policy", "extensions", "events.k8s.io", "networking.k8s.io", "storage.k8s.io",
-    "rbac.authorization.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "apiregistration.k8s.io",
-    "apiextensions.k8s.io", "admissionregistration.k8s.io", "certificates.k8s.io", "coordination.k8s.io", "node.k8s.io",
-    "discovery.k8s.io", "flowcontrol.apiserver.k8s.io", "scheduling.k8s.io", "resource.k8s.io", "internal.apiserver.k8s.io",
-    "storagemigration.k8s.io", "metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io",
-})  # fmt: skip
+CORE_GROUPS = frozenset(
+    {
+        "",
+        "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        "extensions",
+        "events.k8s.io",
+        "networking.k8s.io",
+        "storage.k8s.io",
+        "rbac.authorization.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "apiregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "admissionregistration.k8s.io",
+        "certificates.k8s.io",
+        "coordination.k8s.io",
+        "node.k8s.io",
+        "discovery.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "scheduling.k8s.io",
+        "resource.k8s.io",
+        "internal.apiserver.k8s.io",
+        "storagemigration.k8s.io",
+        "metrics.k8s.io",
+        "custom.metrics.k8s.io",
+        "external.metrics.k8s.io",
+    }
+)
 LARGEST_CUSTOM = 60
 """Custom kinds read at most in one turn; clusters with more are asked about by kind."""
 
@@ -45,7 +69,7 @@ def logs_of(view: ClusterView) -> list[tuple[str, str, str, bool]]:
             for container in containers(workload, pod):
                 if container.name in shown or not (container.running or container.ended):
                     continue
-                failing = in_trouble(view, pod, container) or not is_ready(pod) and not container.init
+                failing = in_trouble(view, pod, container) or (not is_ready(pod) and not container.init)
                 if failing or phase == "Failed":
                     shown.add(container.name)
                     troubled.append((pod.namespace, pod.name, container.name, False))
@@ -53,7 +77,9 @@ def logs_of(view: ClusterView) -> list[tuple[str, str, str, bool]]:
                         troubled.append((pod.namespace, pod.name, container.name, True))
         if not shown and workload.pods and workload.thing.kind not in ("Job", "CronJob"):
             pod = workload.pods[0]
-            quiet += [(pod.namespace, pod.name, c.name, False) for c in containers(workload, pod) if c.running and not c.init]
+            quiet += [
+                (pod.namespace, pod.name, c.name, False) for c in containers(workload, pod) if c.running and not c.init
+            ]
     if len(troubled) > TROUBLED_LOGS:
         quiet = []
     return troubled[:TROUBLED_LOGS] + quiet[:QUIET_LOGS]

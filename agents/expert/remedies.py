@@ -18,11 +18,22 @@ from assistant.domain.view import ClusterView, Thing
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-CRITICAL_KINDS = frozenset({
-    "Node", "Namespace", "PersistentVolume", "StorageClass", "ValidatingWebhookConfiguration", "APIService",
-    "MutatingWebhookConfiguration", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
-    "PersistentVolumeClaim",
-})  # fmt: skip
+CRITICAL_KINDS = frozenset(
+    {
+        "Node",
+        "Namespace",
+        "PersistentVolume",
+        "StorageClass",
+        "ValidatingWebhookConfiguration",
+        "APIService",
+        "MutatingWebhookConfiguration",
+        "Role",
+        "RoleBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "PersistentVolumeClaim",
+    }
+)
 ROLLING_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 
 
@@ -116,11 +127,14 @@ def restart(view: ClusterView, workload: Workload, *, then: bool = True) -> Fix 
     body = json.dumps({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp}}}}})
     action = Action("PATCH", path_of(thing), thing.target, content_type=MERGE_PATCH, body=body)
     return Fix(
-        f"Restart {thing.kind.lower()} {thing.name} so that its pods read the new setting", RiskLevel.MEDIUM,
-        "running containers do not see a changed ConfigMap in their environment", action,
+        f"Restart {thing.kind.lower()} {thing.name} so that its pods read the new setting",
+        RiskLevel.MEDIUM,
+        "running containers do not see a changed ConfigMap in their environment",
+        action,
         f"kubectl -n {thing.namespace} rollout restart {thing.kind.lower()}/{thing.name}",
-        "a restart needs no undo; the pods are replaced one after the other", then=then,
-    )  # fmt: skip
+        "a restart needs no undo; the pods are replaced one after the other",
+        then=then,
+    )
 
 
 def create(resource: str, body: Mapping[str, Any], title: str, reason: str, risk: RiskLevel = RiskLevel.MEDIUM) -> Fix:
@@ -139,9 +153,14 @@ def delete(thing: Thing, title: str, reason: str, risk: RiskLevel = RiskLevel.HI
     place = f"-n {thing.namespace} " if thing.namespace else ""
     action = Action("DELETE", path_of(thing), thing.target)
     return Fix(
-        title, risk, reason, action, f"kubectl {place}delete {thing.kind.lower()} {thing.name}",
-        "create it again from the copy in the evidence", then=then,
-    )  # fmt: skip
+        title,
+        risk,
+        reason,
+        action,
+        f"kubectl {place}delete {thing.kind.lower()} {thing.name}",
+        "create it again from the copy in the evidence",
+        then=then,
+    )
 
 
 def outside(title: str, reason: str) -> Fix:
@@ -159,11 +178,13 @@ def roll_back(view: ClusterView, deployment: Thing, good: Thing) -> Fix:
     number = good.annotations.get("deployment.kubernetes.io/revision", "?")
     action = Action("PATCH", path_of(deployment), deployment.target, content_type=JSON_PATCH, body=body)
     return Fix(
-        f"Roll deployment {deployment.name} back to revision {number}", RiskLevel.MEDIUM,
-        "that revision ran before, so nothing has to be guessed", action,
+        f"Roll deployment {deployment.name} back to revision {number}",
+        RiskLevel.MEDIUM,
+        "that revision ran before, so nothing has to be guessed",
+        action,
         f"kubectl -n {deployment.namespace} rollout undo deployment/{deployment.name} --to-revision={number}",
         "roll forward again to the revision of now",
-    )  # fmt: skip
+    )
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

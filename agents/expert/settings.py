@@ -62,7 +62,9 @@ def _keyed(view: ClusterView, namespace: str, kind: str, name: str, key: str, va
 def _setting(holder: Thing, key: str, name: str, is_file: bool = False) -> Setting:
     value = holder.map("data").get(key)
     path = f"data.{key}" if re.fullmatch(r"[\w-]+", key) else f"data['{key}']"
-    return Setting(name, value if holder.kind == "ConfigMap" and isinstance(value, str) else None, holder, path, is_file)
+    return Setting(
+        name, value if holder.kind == "ConfigMap" and isinstance(value, str) else None, holder, path, is_file
+    )
 
 
 def _files(view: ClusterView, namespace: str, spec: Mapping[str, Any], workload: Workload) -> list[Setting]:
@@ -71,8 +73,11 @@ def _files(view: ClusterView, namespace: str, spec: Mapping[str, Any], workload:
     for mount in rows(spec.get("volumeMounts")):
         volume = volumes.get(text(mount.get("name")), {})
         sources = [mapping(volume.get("configMap")), mapping(volume.get("secret"))]
-        sources += [mapping(s.get(k)) for s in rows(mapping(volume.get("projected")).get("sources"))
-                    for k in ("configMap", "secret")]  # fmt: skip
+        sources += [
+            mapping(s.get(k))
+            for s in rows(mapping(volume.get("projected")).get("sources"))
+            for k in ("configMap", "secret")
+        ]
         for source in sources:
             name = text(source.get("name")) or text(source.get("secretName"))
             for kind in ("ConfigMap", "Secret"):

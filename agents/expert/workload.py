@@ -11,8 +11,13 @@ from assistant.domain.raw import fold_int, mapping, rows, text
 from assistant.domain.view import ClusterView, Thing, when
 
 CONTROLLERS = (
-    "deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch", "replicasets.apps",
-)  # fmt: skip
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+    "replicasets.apps",
+)
 RECENT = timedelta(minutes=12)
 """A restart is news for this long: twice the kubelet's longest back-off of 5 minutes (CrashLoopBackOff) and a margin."""
 YOUNG = timedelta(seconds=45)
@@ -152,8 +157,9 @@ def workload_of(view: ClusterView, pod: Thing) -> Workload:
 def containers(workload: Workload, pod: Thing) -> Iterator[Container]:
     """Yield the containers of a pod, init containers first."""
     for group, states, init in (
-        ("initContainers", "initContainerStatuses", True), ("containers", "containerStatuses", False),
-    ):  # fmt: skip
+        ("initContainers", "initContainerStatuses", True),
+        ("containers", "containerStatuses", False),
+    ):
         order = [text(c.get("name")) for c in rows(workload.spec.get(group))]
         status_rows = pod.rows(f"status.{states}")
         for spec in pod.rows(f"spec.{group}"):
@@ -180,8 +186,9 @@ def in_trouble(view: ClusterView, pod: Thing, container: Container) -> bool:
     if pod.text("status.phase") == "Succeeded":
         return False
     if container.init:
-        return bool(container.reason and container.reason != "PodInitializing") or container.exit_code != 0 and (
-            not container.ready)
+        return bool(container.reason and container.reason != "PodInitializing") or (
+            container.exit_code != 0 and (not container.ready)
+        )
     if container.ready and not (container.restarts >= 3 and fresh(view, container.ended.get("finishedAt"))):
         return False
     return not container.ready or container.restarts >= 3
@@ -194,8 +201,7 @@ def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:
         found: dict[tuple[str, str], tuple[Workload, Container]] = {}
         for workload in workloads(view):
             for pod in workload.pods:
-                if pod.deleting or is_ready(pod) and not any(
-                    fold_int(s.get("restartCount")) >= 3 for s in pod.rows("status.containerStatuses")):
+                if pod.deleting or _settled(view, pod):
                     continue
                 for container in containers(workload, pod):
                     if in_trouble(view, pod, container):
@@ -207,9 +213,18 @@ def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:
     return result
 
 
+def _settled(view: ClusterView, pod: Thing) -> bool:
+    """Say whether a pod needs no look: ready without many restarts, or left over from a job that has failed."""
+    owner = view.owner(pod)
+    if owner is not None and owner.kind == "Job" and owner.condition("Failed").get("status") == "True":
+        return True
+    return is_ready(pod) and not any(fold_int(s.get("restartCount")) >= 3 for s in pod.rows("status.containerStatuses"))
+
+
 def _tells(container: Container) -> int:
     return 2 * bool(container.reason and container.reason not in ("ContainerCreating", "PodInitializing")) + bool(
-        container.ended)
+        container.ended
+    )
 
 
 def log_lines(view: ClusterView, container: Container) -> list[tuple[Any, str]]:

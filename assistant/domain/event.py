@@ -216,7 +216,7 @@ class ModelCalled:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What the turn cost so far, totals."""
+    """What the session has cost so far, totals."""
 
     seconds: float
     api_requests: int

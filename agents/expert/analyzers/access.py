@@ -50,7 +50,9 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
     broad = (verb,) if verb not in ALWAYS_TOGETHER else tuple(ALWAYS_TOGETHER)
     rule = {"apiGroups": [group], "resources": [resource], "verbs": list(broad)}
     fixes: list[Fix] = []
-    need = f"{verb} {resource}" + (f".{group}" if group else "") + (f" in {place}" if place else " in the whole cluster")
+    need = (
+        f"{verb} {resource}" + (f".{group}" if group else "") + (f" in {place}" if place else " in the whole cluster")
+    )
     fitting = [(b, r) for b, r in bound if not cluster or r.kind == "ClusterRole"]
     if fitting:
         binding, role = fitting[0]
@@ -59,16 +61,37 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
         cited.append(view.cite(binding, "subjects"))
         if index is not None and field.endswith("resources"):
             step = {"op": "add", "path": f"/rules/{index}/resources/-", "value": resource}
-            fixes.append(json_patch(role, [step], f"Let {role.kind} {role.name} also name {resource}",
-                                    "adds one word to the rule that already has the verbs", f"remove {resource} again"))  # fmt: skip
+            fixes.append(
+                json_patch(
+                    role,
+                    [step],
+                    f"Let {role.kind} {role.name} also name {resource}",
+                    "adds one word to the rule that already has the verbs",
+                    f"remove {resource} again",
+                )
+            )
         elif index is not None:
             step = {"op": "add", "path": f"/rules/{index}/verbs/-", "value": verb}
-            fixes.append(json_patch(role, [step], f"Let {role.kind} {role.name} also {verb}",
-                                    "adds one verb to the rule that already names the resource", f"remove {verb} again"))  # fmt: skip
+            fixes.append(
+                json_patch(
+                    role,
+                    [step],
+                    f"Let {role.kind} {role.name} also {verb}",
+                    "adds one verb to the rule that already names the resource",
+                    f"remove {verb} again",
+                )
+            )
         else:
             step2 = {"op": "add", "path": "/rules/-", "value": rule}
-            fixes.append(json_patch(role, [step2], f"Add a rule for {resource} to {role.kind} {role.name}",
-                                    "grants this and nothing more", "remove the rule again"))  # fmt: skip
+            fixes.append(
+                json_patch(
+                    role,
+                    [step2],
+                    f"Add a rule for {resource} to {role.kind} {role.name}",
+                    "grants this and nothing more",
+                    "remove the rule again",
+                )
+            )
         target, key = role.target, role.key
         why = f"{role.kind} {role.name} does not grant it"
     else:
@@ -83,9 +106,17 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
             why = "no binding gives it any role" + ("" if place else " in the whole cluster")
         fixes += _grant(namespace, account, place, rule)
     return Draft(
-        "rbac", target, field, f"{workload.name()} may not {need}: service account {account} is refused, and {why}.", 0.93,
-        Level.POLICY, tuple(cited), workload.keys | {key}, workload.keys, tuple(fixes),
-    )  # fmt: skip
+        "rbac",
+        target,
+        field,
+        f"{workload.name()} may not {need}: service account {account} is refused, and {why}.",
+        0.93,
+        Level.POLICY,
+        tuple(cited),
+        workload.keys | {key},
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def _bound(view: ClusterView, namespace: str, account: str, place: str) -> list[tuple[Thing, Thing]]:
@@ -106,14 +137,21 @@ def _bindings(view: ClusterView, place: str) -> list[Thing]:
 
 
 def _binds(binding: Thing, namespace: str, account: str) -> bool:
-    return any(s.get("kind") == "ServiceAccount" and s.get("name") == account
-               and s.get("namespace", binding.namespace) == namespace for s in binding.rows("subjects"))  # fmt: skip
+    return any(
+        s.get("kind") == "ServiceAccount"
+        and s.get("name") == account
+        and s.get("namespace", binding.namespace) == namespace
+        for s in binding.rows("subjects")
+    )
 
 
 def _dangling(view: ClusterView, namespace: str, account: str, place: str) -> tuple[Thing, str] | None:
     for binding in _bindings(view, place or namespace):
         kind, name = binding.text("roleRef.kind"), binding.text("roleRef.name")
-        if _binds(binding, namespace, account) and view.find(kind, binding.namespace if kind == "Role" else "", name) is None:
+        if (
+            _binds(binding, namespace, account)
+            and view.find(kind, binding.namespace if kind == "Role" else "", name) is None
+        ):
             return binding, f"{kind} {name}"
     return None
 
@@ -122,7 +160,11 @@ def _near_rule(role: Thing, group: str, resource: str, verb: str) -> tuple[str, 
     """Return the field of the rule that lacks one word only: the verb, or the resource; otherwise the rules."""
     table = rows(role.at("rules"))
     for i, rule in enumerate(table):
-        if group in texts(rule.get("apiGroups")) and resource in texts(rule.get("resources")) and not rule.get("resourceNames"):
+        if (
+            group in texts(rule.get("apiGroups"))
+            and resource in texts(rule.get("resources"))
+            and not rule.get("resourceNames")
+        ):
             return f"rules[{i}].verbs", i
     for i, rule in enumerate(table):
         if group in texts(rule.get("apiGroups")) and verb in texts(rule.get("verbs")) and not rule.get("resourceNames"):
@@ -137,12 +179,22 @@ def _grant(namespace: str, account: str, place: str, rule: Mapping[str, Any]) ->
     api = "rbac.authorization.k8s.io/v1"
     meta = {"name": name, **({"namespace": place} if place else {})}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    role = create(f"{prefix}roles.rbac.authorization.k8s.io", {"apiVersion": api, "kind": kind, "metadata": meta, "rules": [rule]},
-                  f"Create {kind} {name}", "grants this and nothing more", RiskLevel.CRITICAL)  # fmt: skip
+    role = create(
+        f"{prefix}roles.rbac.authorization.k8s.io",
+        {"apiVersion": api, "kind": kind, "metadata": meta, "rules": [rule]},
+        f"Create {kind} {name}",
+        "grants this and nothing more",
+        RiskLevel.CRITICAL,
+    )
     ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
-    binding = create(f"{prefix}rolebindings.rbac.authorization.k8s.io",
-                     {"apiVersion": api, "kind": f"{kind}Binding", "metadata": meta, "roleRef": ref, "subjects": [subject]},
-                     f"Bind it to service account {account}", "the account needs the binding too", RiskLevel.CRITICAL)  # fmt: skip
-    return [role, Fix(binding.title, binding.risk, binding.reason, binding.action, binding.kubectl, binding.undo, then=True)]
-
-
+    binding = create(
+        f"{prefix}rolebindings.rbac.authorization.k8s.io",
+        {"apiVersion": api, "kind": f"{kind}Binding", "metadata": meta, "roleRef": ref, "subjects": [subject]},
+        f"Bind it to service account {account}",
+        "the account needs the binding too",
+        RiskLevel.CRITICAL,
+    )
+    return [
+        role,
+        Fix(binding.title, binding.risk, binding.reason, binding.action, binding.kubectl, binding.undo, then=True),
+    ]

@@ -28,13 +28,21 @@ def analyze(view: ClusterView) -> list[Draft]:
 def _symptom(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
     """Return the plain fact that a container is not ready; a pod that only starts up is a note."""
     pod = container.pod
-    if not pod.text("spec.nodeName") or container.reason in ("PodInitializing",) and not container.init:
+    if not pod.text("spec.nodeName") or (container.reason in ("PodInitializing",) and not container.init):
         return None
     starting = view.now - pod.created < YOUNG
     what = container.reason or (f"exit code {container.exit_code}" if container.ended else "not ready")
     return Draft(
-        "other", workload.thing.target, container.path, f"{workload.name()}: container {container.name} is not ready ({what}).",
-        0.35, Level.CALLER, (view.cite(pod, f"{container.status_path}.state"),), workload.keys, workload.keys,
+        "other",
+        workload.thing.target,
+        container.path,
+        f"{workload.name()}: container {container.name} is not ready ({what}).",
+        0.35,
+        Level.CALLER,
+        (view.cite(pod, f"{container.status_path}.state"),),
+        workload.keys,
+        workload.keys,
         (outside(f"Read the log of {container.name} and ask its owner", "no object of the cluster says why"),),
-        missing=f"the log of container {container.name}", note=starting,
-    )  # fmt: skip
+        missing=f"the log of container {container.name}",
+        note=starting,
+    )

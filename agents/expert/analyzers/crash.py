@@ -17,8 +17,12 @@ from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView
 
-NUMBER_NEEDED = re.compile(r"int\(\)|parseint|atoi|numberformat|invalid syntax|integer|numeric|a number|float|digit", re.IGNORECASE)
-SYNTAX = re.compile(r"pars|syntax|expecting|unexpected|decode|invalid (json|yaml|toml)|malformed|yaml:|json", re.IGNORECASE)
+NUMBER_NEEDED = re.compile(
+    r"int\(\)|parseint|atoi|numberformat|invalid syntax|integer|numeric|a number|float|digit", re.IGNORECASE
+)
+SYNTAX = re.compile(
+    r"pars|syntax|expecting|unexpected|decode|invalid (json|yaml|toml)|malformed|yaml:|json", re.IGNORECASE
+)
 NEEDED = re.compile(r"\bneed\w*\b|\brequire\w*\b|\bexpected\b|\bmust be\b|\bshould be\b", re.IGNORECASE)
 
 
@@ -43,23 +47,40 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
 
 
 def make(
-    workload: Workload, category: str, setting: Setting | None, field: str, why: str, sure: float,
-    cited: tuple[Citation, ...], fixes: list[Fix],
-) -> Draft:  # fmt: skip
+    workload: Workload,
+    category: str,
+    setting: Setting | None,
+    field: str,
+    why: str,
+    sure: float,
+    cited: tuple[Citation, ...],
+    fixes: list[Fix],
+) -> Draft:
     """Return a draft whose target is the holder of a setting, or the workload itself."""
     target = setting.holder.target if setting is not None else workload.thing.target
     keys = workload.keys | ({setting.holder.key} if setting is not None else frozenset())
     return Draft(
-        category, target, field, f"{workload.name()} keeps failing: {why}.", sure,
+        category,
+        target,
+        field,
+        f"{workload.name()} keeps failing: {why}.",
+        sure,
         Level.OBJECT if setting is not None and setting.holder is not workload.thing else Level.WORKLOAD,
-        cited, keys, workload.keys, tuple(fixes),
-    )  # fmt: skip
+        cited,
+        keys,
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def _bad_value(
-    view: ClusterView, workload: Workload, container: Container, said: Complaint, settings: list[Setting],
+    view: ClusterView,
+    workload: Workload,
+    container: Container,
+    said: Complaint,
+    settings: list[Setting],
     cited: tuple[Citation, ...],
-) -> Draft | None:  # fmt: skip
+) -> Draft | None:
     """Join a value that the log quotes, or a variable that it assigns, to the setting that holds it."""
     if any(p.search(said.decisive) for p in (logs.DNS, logs.REFUSED, logs.TIMEOUT, logs.CREDENTIALS)):
         return None
@@ -76,26 +97,60 @@ def _bad_value(
     fixes = []
     wanted = assigned.get(setting.name)
     if wanted and wanted != setting.value and NEEDED.search(said.text):
-        fixes += change(view, workload, setting, wanted, f"Set {setting.name} to {wanted}", "the log asks for this value")
+        fixes += change(
+            view, workload, setting, wanted, f"Set {setting.name} to {wanted}", "the log asks for this value"
+        )
     elif NUMBER_NEEDED.search(said.text) and not re.fullmatch(r"-?\d+", shown):
         number = number_in(shown)
         if number:
-            fixes += change(view, workload, setting, number, f"Set {setting.name} to {number}",
-                            f'the application wants a number; "{shown}" means {number}')  # fmt: skip
+            fixes += change(
+                view,
+                workload,
+                setting,
+                number,
+                f"Set {setting.name} to {number}",
+                f'the application wants a number; "{shown}" means {number}',
+            )
     fixes += _before(view, workload)
     if not fixes:
         fixes.append(outside(f"Set {setting.name} to a value that the application accepts", "the log refuses this one"))
     where = view.cite(setting.holder, setting.path)
-    return make(workload, "app-config", setting, setting.path,
-                f'{setting.name}="{shown}" ({setting.holder.kind} {setting.holder.name}) is not accepted: {said.decisive[:120]}',
-                0.92 if setting in hits else 0.8, (*cited, where), fixes)  # fmt: skip
+    return make(
+        workload,
+        "app-config",
+        setting,
+        setting.path,
+        f'{setting.name}="{shown}" ({setting.holder.kind} {setting.holder.name}) is not accepted: {said.decisive[:120]}',
+        0.92 if setting in hits else 0.8,
+        (*cited, where),
+        fixes,
+    )
 
 
 WORDS = {
-    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15, "sixteen": 16, "twenty": 20, "thirty": 30, "forty": 40,
-    "fifty": 50, "sixty": 60, "hundred": 100, "thousand": 1000,
-}  # fmt: skip
+    "zero": 0,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+    "fifteen": 15,
+    "sixteen": 16,
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "hundred": 100,
+    "thousand": 1000,
+}
 
 
 def number_in(value: str) -> str:
@@ -110,9 +165,13 @@ def number_in(value: str) -> str:
 
 
 def _bad_file(
-    view: ClusterView, workload: Workload, container: Container, said: Complaint, settings: list[Setting],
+    view: ClusterView,
+    workload: Workload,
+    container: Container,
+    said: Complaint,
+    settings: list[Setting],
     cited: tuple[Citation, ...],
-) -> Draft | None:  # fmt: skip
+) -> Draft | None:
     files = [s for s in settings if s.is_file and any(s.name == f or s.name.startswith(f + "/") for f in said.files)]
     if not files and SYNTAX.search(said.text):
         files = [s for s in settings if s.is_file and s.value and broken(s.name, s.value)]
@@ -123,14 +182,35 @@ def _bad_file(
     fixes: list[Fix] = []
     mended = mend_json(setting.value or "") if setting.name.endswith(".json") else ""
     if mended:
-        fixes += change(view, workload, setting, mended, f"Remove the stray comma from {setting.name.split('/')[-1]}",
-                        "the file reads as JSON afterwards and nothing else in it changes")  # fmt: skip
+        fixes += change(
+            view,
+            workload,
+            setting,
+            mended,
+            f"Remove the stray comma from {setting.name.split('/')[-1]}",
+            "the file reads as JSON afterwards and nothing else in it changes",
+        )
     fixes += _before(view, workload)
     if not fixes:
-        fixes.append(outside(f"Correct {setting.name} in {setting.holder.kind} {setting.holder.name}", "its content is meant by its owner"))
-    why = f"{setting.name} ({setting.holder.kind} {setting.holder.name}) is not accepted" + (f": {error}" if error else "")
-    return make(workload, "app-config", setting, setting.path, why, 0.95 if error else 0.75,
-                (*cited, view.cite(setting.holder, setting.path)), fixes)  # fmt: skip
+        fixes.append(
+            outside(
+                f"Correct {setting.name} in {setting.holder.kind} {setting.holder.name}",
+                "its content is meant by its owner",
+            )
+        )
+    why = f"{setting.name} ({setting.holder.kind} {setting.holder.name}) is not accepted" + (
+        f": {error}" if error else ""
+    )
+    return make(
+        workload,
+        "app-config",
+        setting,
+        setting.path,
+        why,
+        0.95 if error else 0.75,
+        (*cited, view.cite(setting.holder, setting.path)),
+        fixes,
+    )
 
 
 def broken(name: str, content: str) -> str:
@@ -169,13 +249,21 @@ def mend_json(content: str) -> str:
 
 
 def _required(
-    view: ClusterView, workload: Workload, container: Container, said: Complaint, settings: list[Setting],
+    view: ClusterView,
+    workload: Workload,
+    container: Container,
+    said: Complaint,
+    settings: list[Setting],
     cited: tuple[Citation, ...],
-) -> Draft | None:  # fmt: skip
+) -> Draft | None:
     """Name the variable that the log misses and that nothing sets; a near miss in a ConfigMap is the likelier fault."""
     have = {s.name for s in settings}
     declared = {text(e.get("name")) for e in rows(container.spec.get("env"))}
-    lacking = [v for v in [*said.variables, *said.quoted] if v not in have | declared and re.fullmatch(r"[A-Z][A-Z0-9_]{2,}", v)]
+    lacking = [
+        v
+        for v in [*said.variables, *said.quoted]
+        if v not in have | declared and re.fullmatch(r"[A-Z][A-Z0-9_]{2,}", v)
+    ]
     if not lacking:
         return None
     name = lacking[0]
@@ -184,10 +272,16 @@ def _required(
     undo = _before(view, workload)
     near = next((s for s in settings if s.name == nearest(name, [x.name for x in settings if not x.is_file])), None)
     if near is not None and near.holder.kind == "ConfigMap" and not undo and _alike(name, near.name):
-        return make(workload, "app-config", near, near.path,
-                    f"it needs {name}, which nothing sets ({near.holder.kind} {near.holder.name} has {near.name})", 0.8,
-                    (*cited, view.cite(near.holder, near.path)),
-                    change_name(view, workload, near, name))  # fmt: skip
+        return make(
+            workload,
+            "app-config",
+            near,
+            near.path,
+            f"it needs {name}, which nothing sets ({near.holder.kind} {near.holder.name} has {near.name})",
+            0.8,
+            (*cited, view.cite(near.holder, near.path)),
+            change_name(view, workload, near, name),
+        )
     field = f"{container.path}.env[{name}]"
     category = "init-container" if container.init else "app-config"
     if undo:
@@ -199,20 +293,35 @@ def _required(
     if not fixes:
         fixes.append(outside(f"Set {name} for container {container.name}", "its value must come from its owner"))
     release = " since this release" if undo else ""
-    return make(workload, category, None, field, f"it needs the variable {name}{'=' + value if value else ''} (env), which is not set{release}",
-                0.9, cited, fixes)  # fmt: skip
+    return make(
+        workload,
+        category,
+        None,
+        field,
+        f"it needs the variable {name}{'=' + value if value else ''} (env), which is not set{release}",
+        0.9,
+        cited,
+        fixes,
+    )
 
 
 def change_name(view: ClusterView, workload: Workload, near: Setting, name: str) -> list[Fix]:
     """Return the fix that adds a key under the name that the application reads, with the value of the near miss."""
     again = restart(view, workload)
-    fix = set_data(near.holder, name, near.value, f"Add {name} to ConfigMap {near.holder.name}",
-                   f"with the value of {near.name}, which looks like the same setting misspelt")  # fmt: skip
+    fix = set_data(
+        near.holder,
+        name,
+        near.value,
+        f"Add {name} to ConfigMap {near.holder.name}",
+        f"with the value of {near.name}, which looks like the same setting misspelt",
+    )
     return [fix, *([again] if again is not None else [])]
 
 
 def _alike(one: str, two: str) -> bool:
-    return one.replace("_", "") == two.replace("_", "") or bool(nearest(one, [two])) and one.split("_")[0] == two.split("_")[0]
+    return one.replace("_", "") == two.replace("_", "") or (
+        bool(nearest(one, [two])) and one.split("_")[0] == two.split("_")[0]
+    )
 
 
 def add_env(workload: Workload, container: Container, name: str, value: str, reason: str) -> Fix:
@@ -220,7 +329,11 @@ def add_env(workload: Workload, container: Container, name: str, value: str, rea
     own = mapping(workload.thing.at(container.path))
     step = {"name": name, "value": value}
     where = pointer(f"{container.path}.env")
-    patch = {"op": "add", "path": f"{where}/-", "value": step} if own.get("env") else {"op": "add", "path": where, "value": [step]}
+    patch = (
+        {"op": "add", "path": f"{where}/-", "value": step}
+        if own.get("env")
+        else {"op": "add", "path": where, "value": [step]}
+    )
     return json_patch(workload.thing, [patch], f"Set {name}={value}", reason, f"remove {name} again")
 
 
@@ -236,23 +349,45 @@ def _generic(
 ) -> Draft:
     undo = _before(view, workload)
     field = container.path or "spec"
-    category = "init-container" if container.init else "job" if workload.thing.kind in ("Job", "CronJob") else "app-config"
+    category = (
+        "init-container" if container.init else "job" if workload.thing.kind in ("Job", "CronJob") else "app-config"
+    )
     if undo:
         category, field = "rollout", f"{container.path}.image"
         cited = (*cited, view.cite(workload.thing, field))
-    note = outside(f"Act on what {container.name} says: {said.decisive[:120]}", "no field of the cluster holds this reason")
+    note = outside(
+        f"Act on what {container.name} says: {said.decisive[:120]}", "no field of the cluster holds this reason"
+    )
     what = "init container" if container.init else "container"
-    return make(workload, category, None, field, f"{what} {container.name} exits with code {container.exit_code}: {said.decisive[:160]}",
-                0.8 if undo or container.init else 0.6, cited, [*undo, note])  # fmt: skip
+    return make(
+        workload,
+        category,
+        None,
+        field,
+        f"{what} {container.name} exits with code {container.exit_code}: {said.decisive[:160]}",
+        0.8 if undo or container.init else 0.6,
+        cited,
+        [*undo, note],
+    )
 
 
 def _silent(view: ClusterView, workload: Workload, container: Container, state: Citation) -> Draft:
     undo = _before(view, workload)
     done = container.exit_code == 0 and container.ended.get("reason") == "Completed"
-    why = (f"container {container.name} ends at once with code 0: its command has nothing to keep running" if done else
-           f"container {container.name} exits with code {container.exit_code} and its log gives no reason")  # fmt: skip
+    why = (
+        f"container {container.name} ends at once with code 0: its command has nothing to keep running"
+        if done
+        else f"container {container.name} exits with code {container.exit_code} and its log gives no reason"
+    )
     field = f"{container.path}.command" if done else container.path
-    draft = make(workload, "bad-command" if done else "rollout" if undo else "other", None, field, why,
-                 0.75 if done else 0.55 if undo else 0.4, (state, view.cite(workload.thing, f"{container.path}.image")),
-                 [*undo, outside("Look at the application with its owner", "the cluster holds no further reason")])  # fmt: skip
+    draft = make(
+        workload,
+        "bad-command" if done else "rollout" if undo else "other",
+        None,
+        field,
+        why,
+        0.75 if done else 0.55 if undo else 0.4,
+        (state, view.cite(workload.thing, f"{container.path}.image")),
+        [*undo, outside("Look at the application with its owner", "the cluster holds no further reason")],
+    )
     return draft

@@ -40,24 +40,70 @@ def _waits(view: ClusterView, namespace: str) -> bool:
 
 def _stuck(view: ClusterView, thing: Thing, left: list[str]) -> Draft:
     kept = [f for f in texts(thing.at("metadata.finalizers")) if f not in left]
-    by_hand = merge_patch(thing, {"metadata": {"finalizers": kept}}, f"Take the finalizer off {thing.kind} {thing.name} by hand",
-                          "the last resort: whatever its controller was to clean up stays behind", "none: the object is gone then")  # fmt: skip
+    by_hand = merge_patch(
+        thing,
+        {"metadata": {"finalizers": kept}},
+        f"Take the finalizer off {thing.kind} {thing.name} by hand",
+        "the last resort: whatever its controller was to clean up stays behind",
+        "none: the object is gone then",
+    )
     last = Fix(by_hand.title, RiskLevel.CRITICAL, by_hand.reason, by_hand.action, by_hand.kubectl, "none")
-    first = outside(f"Bring back the controller that owns {', '.join(left)}", "it cleans up and takes its finalizer away; the least invasive way")
+    first = outside(
+        f"Bring back the controller that owns {', '.join(left)}",
+        "it cleans up and takes its finalizer away; the least invasive way",
+    )
     if left == ["kubernetes.io/pvc-protection"] or left == ["kubernetes.io/pv-protection"]:
-        first, last = outside("Stop the pods that still use it", "the protection ends by itself then"), outside("Keep the finalizer: it protects data in use", "taking it away loses data")
+        first, last = (
+            outside("Stop the pods that still use it", "the protection ends by itself then"),
+            outside("Keep the finalizer: it protects data in use", "taking it away loses data"),
+        )
     home = f"Namespace//{thing.namespace}"
-    return Draft("finalizer", thing.target, "metadata.finalizers", f"{thing.kind} {thing.name} cannot be deleted: finalizer {', '.join(left)} stays, so its controller does not do its part.",
-                 0.93, Level.OBJECT, (view.cite(thing, "metadata.finalizers", "metadata.deletionTimestamp"),), frozenset({thing.key}), frozenset({thing.key, home}), (first, last))  # fmt: skip
+    return Draft(
+        "finalizer",
+        thing.target,
+        "metadata.finalizers",
+        f"{thing.kind} {thing.name} cannot be deleted: finalizer {', '.join(left)} stays, so its controller does not do its part.",
+        0.93,
+        Level.OBJECT,
+        (view.cite(thing, "metadata.finalizers", "metadata.deletionTimestamp"),),
+        frozenset({thing.key}),
+        frozenset({thing.key, home}),
+        (first, last),
+    )
 
 
 def _namespace(view: ClusterView, home: Thing, explained: bool) -> Draft:
     table = home.rows("status.conditions")
-    bad = [i for i, c in enumerate(table) if c.get("status") == "True" and text(c.get("type")) not in ("NamespaceDeletionDiscoveryFailure",)]
-    broken = next((i for i, c in enumerate(table) if c.get("type") == "NamespaceDeletionDiscoveryFailure" and c.get("status") == "True"), None)
+    bad = [
+        i
+        for i, c in enumerate(table)
+        if c.get("status") == "True" and text(c.get("type")) not in ("NamespaceDeletionDiscoveryFailure",)
+    ]
+    broken = next(
+        (
+            i
+            for i, c in enumerate(table)
+            if c.get("type") == "NamespaceDeletionDiscoveryFailure" and c.get("status") == "True"
+        ),
+        None,
+    )
     index = broken if broken is not None else bad[-1] if bad else 0
     said = text(table[index].get("message")) if table else "no reason is given"
-    return Draft("finalizer", home.target, f"status.conditions[{index}]", f"Namespace {home.name} stays Terminating: {said[:160]}.", 0.6, Level.TRAFFIC,
-                 (view.cite(home, "status.phase", f"status.conditions[{index}]"),), frozenset({home.key}), frozenset({home.key}),
-                 (outside("Delete or mend what is left in the namespace; never its own finalizer", "otherwise objects are left behind without a home"),),
-                 missing="" if explained else "which objects are left in it")  # fmt: skip
+    return Draft(
+        "finalizer",
+        home.target,
+        f"status.conditions[{index}]",
+        f"Namespace {home.name} stays Terminating: {said[:160]}.",
+        0.6,
+        Level.TRAFFIC,
+        (view.cite(home, "status.phase", f"status.conditions[{index}]"),),
+        frozenset({home.key}),
+        frozenset({home.key}),
+        (
+            outside(
+                "Delete or mend what is left in the namespace; never its own finalizer",
+                "otherwise objects are left behind without a home",
+            ),
+        ),
+        missing="" if explained else "which objects are left in it",
+    )

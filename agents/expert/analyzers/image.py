@@ -10,13 +10,23 @@ from agents.expert.workload import Container, Workload, previous_good
 from assistant.domain.raw import rows, text, texts
 from assistant.domain.view import ClusterView
 
-REASONS = frozenset({
-    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
-    "RegistryUnavailable", "SignatureValidationFailed", "ErrImageInspect",
-})  # fmt: skip
+REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+        "ErrImageInspect",
+    }
+)
 DENIED = re.compile(
     r"unauthorized|401|403|access denied|authorization failed|insufficient_scope|no basic auth|denied:|forbidden|"
-    r"authentication required", re.IGNORECASE)  # fmt: skip
+    r"authentication required",
+    re.IGNORECASE,
+)
 ABSENT = re.compile(r"not found|manifest unknown|does not exist|name unknown|notfound|404", re.IGNORECASE)
 AWAY = re.compile(r"no such host|dial tcp|i/o timeout|connection refused|server misbehaving|timeout|eof", re.IGNORECASE)
 PLATFORM = re.compile(r"no match for platform|no matching manifest|exec format", re.IGNORECASE)
@@ -32,22 +42,35 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     pod = container.pod
     pulls = [e for e in view.events_of(pod) if image in e.text("message") and "Failed to pull" in e.text("message")]
     message = text(container.waiting.get("message")) + " " + (pulls[0].text("message") if pulls else "")
-    cited = [view.cite(pod, f"spec.{'initContainers' if container.init else 'containers'}[{container.name}].image",
-                       f"{container.status_path}.state.waiting")]  # fmt: skip
+    cited = [
+        view.cite(
+            pod,
+            f"spec.{'initContainers' if container.init else 'containers'}[{container.name}].image",
+            f"{container.status_path}.state.waiting",
+        )
+    ]
     if pulls:
         cited.append(view.cite(pulls[0], "message"))
     field, why, fixes, sure = _why(view, workload, container, image, message)
     return Draft(
-        "image", workload.thing.target, field, f"{workload.name()} cannot start: {why}.", sure, Level.WORKLOAD,
-        tuple(cited), workload.keys, workload.keys, tuple(fixes),
-    )  # fmt: skip
+        "image",
+        workload.thing.target,
+        field,
+        f"{workload.name()} cannot start: {why}.",
+        sure,
+        Level.WORKLOAD,
+        tuple(cited),
+        workload.keys,
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def _why(
     view: ClusterView, workload: Workload, container: Container, image: str, message: str
 ) -> tuple[str, str, list[Fix], float]:
     thing, field = workload.thing, f"{container.path or 'spec.containers[0]'}.image"
-    repository, tag = split(image)
+    repository, _tag = split(image)
     if container.reason == "ErrImageNeverPull":
         policy = f"{container.path}.imagePullPolicy"
         fix = set_path(thing, policy, "IfNotPresent", "Let the kubelet pull the image", "the image is not on the node")
@@ -64,7 +87,12 @@ def _why(
     if DENIED.search(message) and not (ABSENT.search(message) and known):
         fixes = _secrets(view, workload)
         place = f"{workload.template}.imagePullSecrets"
-        return place, f"the registry refuses to hand out {image} without valid credentials (imagePullSecrets)", fixes, 0.9
+        return (
+            place,
+            f"the registry refuses to hand out {image} without valid credentials (imagePullSecrets)",
+            fixes,
+            0.9,
+        )
     if ABSENT.search(message):
         near = _other(view, workload, container, image)
         return field, f"the image {image} does not exist in the registry", near, 0.95
@@ -113,21 +141,42 @@ def _other(view: ClusterView, workload: Workload, container: Container, image: s
     repository, tag = split(image)
     fixes = []
     good = previous_good(view, thing) if thing.kind == "Deployment" else None
-    before = next((text(c.get("image")) for c in good.rows("spec.template.spec.containers")
-                   if c.get("name") == container.name), "") if good else ""  # fmt: skip
+    before = (
+        next(
+            (
+                text(c.get("image"))
+                for c in good.rows("spec.template.spec.containers")
+                if c.get("name") == container.name
+            ),
+            "",
+        )
+        if good
+        else ""
+    )
     if before and before != image:
-        fixes.append(set_path(thing, field, before, f"Use {before}, which the revision before used",
-                              "that image ran before"))  # fmt: skip
+        fixes.append(
+            set_path(thing, field, before, f"Use {before}, which the revision before used", "that image ran before")
+        )
     same = [i for i in images(view) if split(i)[0] == repository and i != image and i != before]
     near = nearest(image, same)
     if near:
-        fixes.append(set_path(thing, field, near, f"Use {near}, the nearest tag that runs in this cluster",
-                              f"other pods or nodes hold it; {tag or 'this tag'} is unknown"))  # fmt: skip
+        fixes.append(
+            set_path(
+                thing,
+                field,
+                near,
+                f"Use {near}, the nearest tag that runs in this cluster",
+                f"other pods or nodes hold it; {tag or 'this tag'} is unknown",
+            )
+        )
     elif not fixes:
         alike = nearest(image, [i for i in images(view) if split(i)[1] == tag]) or nearest(image, images(view))
         if alike:
-            fixes.append(set_path(thing, field, alike, f"Use {alike}, the nearest image in this cluster",
-                                  "the name looks misspelt"))  # fmt: skip
+            fixes.append(
+                set_path(
+                    thing, field, alike, f"Use {alike}, the nearest image in this cluster", "the name looks misspelt"
+                )
+            )
     fixes.append(outside(f"Or push {image} to the registry", "right if the release is meant to exist"))
     return fixes
 
@@ -138,8 +187,11 @@ def _secrets(view: ClusterView, workload: Workload) -> list[Fix]:
     have = [s.name for s in view.all("secrets", thing.namespace) if s.text("type") in SECRET_TYPES]
     fixes = [
         set_path(thing, place, [{"name": name}], f"Pull with Secret {name}", "it is the pull secret of this namespace")
-        for name in have if name not in used
-    ][:2]  # fmt: skip
+        for name in have
+        if name not in used
+    ][:2]
     what = f"Secret {used[0]}" if used else "a Secret of type kubernetes.io/dockerconfigjson"
-    fixes.append(outside(f"Put valid registry credentials into {what}", "credentials must come from the registry's owner"))
+    fixes.append(
+        outside(f"Put valid registry credentials into {what}", "credentials must come from the registry's owner")
+    )
     return fixes

@@ -29,16 +29,41 @@ def analyze(view: ClusterView) -> list[Draft]:
 def _job(view: ClusterView, job: Thing) -> list[Draft]:
     failed = job.condition("Failed")
     owner = view.owner(job)
-    if owner is not None and any(j.created > job.created and j.condition("Complete").get("status") == "True" for j in view.all("jobs.batch", job.namespace)
-                                 if view.owner(j) is owner):  # fmt: skip
+    if owner is not None and any(
+        j.created > job.created and j.condition("Complete").get("status") == "True"
+        for j in view.all("jobs.batch", job.namespace)
+        if view.owner(j) is owner
+    ):
+        return []
+    if failed.get("status") == "True" and _superseded(view, job):
         return []
     if failed.get("status") == "True":
         return [_failed(view, job, failed)]
     if job.at("spec.suspend") is True and not any(q in job.labels for q in QUEUES):
         fix = set_path(job, "spec.suspend", False, f"Resume job {job.name}", "nothing else holds it back")
-        return [Draft("job", job.target, "spec.suspend", f"Job {job.name} is suspended, so it has no pods.", 0.85, Level.WORKLOAD,
-                      (view.cite(job, "spec.suspend"),), frozenset({job.key}), frozenset({job.key}), (fix,))]  # fmt: skip
+        return [
+            Draft(
+                "job",
+                job.target,
+                "spec.suspend",
+                f"Job {job.name} is suspended, so it has no pods.",
+                0.85,
+                Level.WORKLOAD,
+                (view.cite(job, "spec.suspend"),),
+                frozenset({job.key}),
+                frozenset({job.key}),
+                (fix,),
+            )
+        ]
     return []
+
+
+def _superseded(view: ClusterView, job: Thing) -> bool:
+    """Say whether a later job of the same name and more has done the work."""
+    later = (
+        j for j in view.all("jobs.batch", job.namespace) if j.created > job.created and j.name.startswith(job.name[:57])
+    )
+    return any(j.condition("Complete").get("status") == "True" for j in later)
 
 
 def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
@@ -48,11 +73,25 @@ def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
     index = next((i for i, c in enumerate(job.rows("status.conditions")) if c.get("type") == "Failed"), 0)
     cited = [view.cite(job, f"status.conditions[{index}]")]
     keys = workload.keys | {head.key}
-    field, why, fixes, sure = "spec.template.spec.containers[0]", text(mapping(failed).get("message")) or reason, list[Fix](), 0.6
+    field, why, fixes, sure = (
+        "spec.template.spec.containers[0]",
+        text(mapping(failed).get("message")) or reason,
+        list[Fix](),
+        0.6,
+    )
     if reason == "DeadlineExceeded":
-        field, why, sure = "spec.activeDeadlineSeconds", f"it was stopped after activeDeadlineSeconds {job.number('spec.activeDeadlineSeconds')}", 0.93
+        field, why, sure = (
+            "spec.activeDeadlineSeconds",
+            f"it was stopped after activeDeadlineSeconds {job.number('spec.activeDeadlineSeconds')}",
+            0.93,
+        )
         cited.append(view.cite(job, field))
-        fixes = [outside("Run it again with a longer deadline, or find out why it takes so long", "the deadline of a job that ended cannot be changed")]
+        fixes = [
+            outside(
+                "Run it again with a longer deadline, or find out why it takes so long",
+                "the deadline of a job that ended cannot be changed",
+            )
+        ]
     for pod in workload.pods:
         if reason == "DeadlineExceeded":
             break
@@ -76,11 +115,26 @@ def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
             continue
         break
     if not fixes:
-        fixes = [outside("Mend what the log names, then run the job again", "a job that has failed does not try again by itself")]
+        fixes = [
+            outside(
+                "Mend what the log names, then run the job again", "a job that has failed does not try again by itself"
+            )
+        ]
     target = head.target if head.kind == "CronJob" else job.target
     if head.kind == "CronJob":
         field = field.replace("spec.template.spec", "spec.jobTemplate.spec.template.spec", 1)
-    return Draft("job", target, field, f"Job {job.name} failed ({reason}): {why}.", sure, Level.WORKLOAD, tuple(cited), keys, keys, tuple(fixes))
+    return Draft(
+        "job",
+        target,
+        field,
+        f"Job {job.name} failed ({reason}): {why}.",
+        sure,
+        Level.WORKLOAD,
+        tuple(cited),
+        keys,
+        keys,
+        tuple(fixes),
+    )
 
 
 def _again(job: Thing, path: str, value: str, name: str) -> list[Fix]:
@@ -99,29 +153,99 @@ def _again(job: Thing, path: str, value: str, name: str) -> list[Fix]:
             for env in rows(container.get("env")):
                 if env.get("name") == name and isinstance(env, dict):
                     env["value"] = value
-    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": f"{job.name[:57]}-again", "namespace": job.namespace}, "spec": spec}
-    made = create("jobs.batch", body, f"Run the job again with {name}={value}", "the log asks for this value; the failed job stays as a record")
-    return [made, delete(job, f"Delete the failed job {job.name}", "tidies up once the new one is complete", then=True)]
+    body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"{job.name[:57]}-again", "namespace": job.namespace},
+        "spec": spec,
+    }
+    made = create(
+        "jobs.batch",
+        body,
+        f"Run the job again with {name}={value}",
+        "the log asks for this value; the failed job stays as a record",
+    )
+    return [made]
 
 
 def _cron(view: ClusterView, cron: Thing) -> list[Draft]:
     key = frozenset({cron.key})
     if cron.at("spec.suspend") is True:
-        fix = set_path(cron, "spec.suspend", False, f"Resume cron job {cron.name}", "it makes no jobs while it is suspended; ask who suspended it")
-        return [Draft("job", cron.target, "spec.suspend", f"CronJob {cron.name} is suspended, so it makes no jobs.", 0.9, Level.WORKLOAD,
-                      (view.cite(cron, "spec.suspend", "spec.schedule"),), key, key, (fix,))]  # fmt: skip
-    odd = next((e for e in view.events_of(cron) if e.text("reason") in ("UnparseableSchedule", "InvalidSchedule", "UnknownTimeZone", "TooManyMissedTimes", "MissSchedule")), None)
+        fix = set_path(
+            cron,
+            "spec.suspend",
+            False,
+            f"Resume cron job {cron.name}",
+            "it makes no jobs while it is suspended; ask who suspended it",
+        )
+        return [
+            Draft(
+                "job",
+                cron.target,
+                "spec.suspend",
+                f"CronJob {cron.name} is suspended, so it makes no jobs.",
+                0.9,
+                Level.WORKLOAD,
+                (view.cite(cron, "spec.suspend", "spec.schedule"),),
+                key,
+                key,
+                (fix,),
+            )
+        ]
+    odd = next(
+        (
+            e
+            for e in view.events_of(cron)
+            if e.text("reason")
+            in ("UnparseableSchedule", "InvalidSchedule", "UnknownTimeZone", "TooManyMissedTimes", "MissSchedule")
+        ),
+        None,
+    )
     if odd is not None and view.now - event_time(odd) < timedelta(hours=2):
-        field = "spec.timeZone" if "TimeZone" in odd.text("reason") else "spec.startingDeadlineSeconds" if "Miss" in odd.text("reason") else "spec.schedule"
-        return [Draft("job", cron.target, field, f"CronJob {cron.name} makes no jobs: {odd.text('message')[:140]}.", 0.88, Level.WORKLOAD,
-                      (view.cite(odd, "message"), view.cite(cron, field)), key, key, (outside("Correct the schedule", "what is meant only its owner knows"),))]  # fmt: skip
+        field = (
+            "spec.timeZone"
+            if "TimeZone" in odd.text("reason")
+            else "spec.startingDeadlineSeconds"
+            if "Miss" in odd.text("reason")
+            else "spec.schedule"
+        )
+        return [
+            Draft(
+                "job",
+                cron.target,
+                field,
+                f"CronJob {cron.name} makes no jobs: {odd.text('message')[:140]}.",
+                0.88,
+                Level.WORKLOAD,
+                (view.cite(odd, "message"), view.cite(cron, field)),
+                key,
+                key,
+                (outside("Correct the schedule", "what is meant only its owner knows"),),
+            )
+        ]
     active = cron.rows("status.active")
     if cron.text("spec.concurrencyPolicy") == "Forbid" and active:
         skipped = next((e for e in view.events_of(cron) if e.text("reason") == "JobAlreadyActive"), None)
         job = view.find("Job", cron.namespace, text(active[0].get("name")))
         started = when(job.at("status.startTime")) if job is not None else None
         if skipped is not None and job is not None and started is not None:
-            stuck = delete(job, f"Delete the hanging job {job.name}", "the next run can then start; what it has done so far is lost")
-            return [Draft("job", cron.target, "spec.concurrencyPolicy", f"CronJob {cron.name} skips its runs: job {job.name} still runs and concurrencyPolicy is Forbid.", 0.85,
-                          Level.WORKLOAD, (view.cite(skipped, "message"), view.cite(cron, "spec.concurrencyPolicy")), key, key, (stuck,))]  # fmt: skip
+            stuck = delete(
+                job,
+                f"Delete the hanging job {job.name}",
+                "the next run can then start; what it has done so far is lost",
+            )
+            return [
+                Draft(
+                    "job",
+                    cron.target,
+                    "spec.concurrencyPolicy",
+                    f"CronJob {cron.name} skips its runs: job {job.name} still runs and concurrencyPolicy is Forbid.",
+                    0.85,
+                    Level.WORKLOAD,
+                    (view.cite(skipped, "message"), view.cite(cron, "spec.concurrencyPolicy")),
+                    key,
+                    key,
+                    (stuck,),
+                )
+            ]
     return []

@@ -48,20 +48,40 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
         target, field = ranges.target, "spec.limits[0].default.memory"
         cited.append(view.cite(ranges, "spec.limits"))
         why = f"LimitRange {ranges.name} gives it a default memory limit of {limit}, which is too low"
-        fixes.append(set_path(ranges, field, need, f"Raise the default limit of LimitRange {ranges.name}",
-                              "changes every new container without a limit in this namespace"))  # fmt: skip
+        fixes.append(
+            set_path(
+                ranges,
+                field,
+                need,
+                f"Raise the default limit of LimitRange {ranges.name}",
+                "changes every new container without a limit in this namespace",
+            )
+        )
     return Draft(
-        "oom", target, field,
+        "oom",
+        target,
+        field,
         f"Container {container.name} of {workload.name()} is killed for memory (exit {container.exit_code}): {why}.",
-        0.95 if killed else 0.75, Level.WORKLOAD, tuple(cited), workload.keys, workload.keys, tuple(fixes),
-    )  # fmt: skip
+        0.95 if killed else 0.75,
+        Level.WORKLOAD,
+        tuple(cited),
+        workload.keys,
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def _range(view: ClusterView, thing: Thing, own: str, limit: str) -> Thing | None:
     if own or not limit:
         return None
-    return next((r for r in view.all("limitranges", thing.namespace)
-                 if any(text(mapping(x.get("default")).get("memory")) == limit for x in r.rows("spec.limits"))), None)  # fmt: skip
+    return next(
+        (
+            r
+            for r in view.all("limitranges", thing.namespace)
+            if any(text(mapping(x.get("default")).get("memory")) == limit for x in r.rows("spec.limits"))
+        ),
+        None,
+    )
 
 
 def _need(limit: str, lines: list[str]) -> str:
@@ -85,5 +105,6 @@ def _raise(thing: Thing, container: Container, need: str, own: str) -> Fix:
         return set_path(thing, f"{base}.limits.memory", need, title, reason)
     resources = {**mapping(thing.at(base))}
     resources["limits"] = {**mapping(resources.get("limits")), "memory": need}
-    return json_patch(thing, [{"op": "add", "path": pointer(base), "value": resources}], title, reason,
-                      "remove the limit again")  # fmt: skip
+    return json_patch(
+        thing, [{"op": "add", "path": pointer(base), "value": resources}], title, reason, "remove the limit again"
+    )

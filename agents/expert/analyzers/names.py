@@ -23,9 +23,13 @@ GOOD = re.compile(r"\b(2\d\d|ok|success\w*|connected|ready|done|completed|recove
 
 
 def judge(
-    view: ClusterView, workload: Workload, container: Container, said: Complaint, settings: list[Setting],
+    view: ClusterView,
+    workload: Workload,
+    container: Container,
+    said: Complaint,
+    settings: list[Setting],
     cited: tuple[Citation, ...],
-) -> Draft | None:  # fmt: skip
+) -> Draft | None:
     """Return the draft for the address that a log cannot reach; None where it complains about none."""
     about = said.text
     dns, refused, slow = logs.DNS.search(about), logs.REFUSED.search(about), logs.TIMEOUT.search(about)
@@ -49,16 +53,31 @@ def judge(
         field = setting.path if setting else container.path
         what = "resolve" if dns else "reach"
         return Draft(
-            "dns" if dns else "network", setting.holder.target if setting else workload.thing.target, field,
-            f"{workload.name()} cannot {what} {host}{':' + str(port) if port else ''}: {said.decisive[:120]}.", 0.6,
-            Level.CALLER, cited, workload.keys, workload.keys,
-            (outside(f"Check {host}: is it right, is it up, may the pods reach it", "it lies outside this cluster's objects"),),
-        )  # fmt: skip
+            "dns" if dns else "network",
+            setting.holder.target if setting else workload.thing.target,
+            field,
+            f"{workload.name()} cannot {what} {host}{':' + str(port) if port else ''}: {said.decisive[:120]}.",
+            0.6,
+            Level.CALLER,
+            cited,
+            workload.keys,
+            workload.keys,
+            (
+                outside(
+                    f"Check {host}: is it right, is it up, may the pods reach it",
+                    "it lies outside this cluster's objects",
+                ),
+            ),
+        )
     return None
 
 
 def _addresses(said: Complaint, settings: list[Setting]) -> list[tuple[str, int]]:
-    named = [(h, p) for h, p in said.addresses if not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", h) and h not in ("localhost", "urlopen", "error")]
+    named = [
+        (h, p)
+        for h, p in said.addresses
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", h) and h not in ("localhost", "urlopen", "error")
+    ]
     values = " ".join(s.value for s in settings if s.value and not s.is_file)
     return sorted(dict.fromkeys(named), key=lambda pair: (pair[0] not in values, pair[1] == 0))
 
@@ -88,9 +107,14 @@ def _holder(settings: list[Setting], host: str, port: int) -> Setting | None:
 
 
 def _no_name(
-    view: ClusterView, workload: Workload, host: str, place: str, setting: Setting | None, said: Complaint,
+    view: ClusterView,
+    workload: Workload,
+    host: str,
+    place: str,
+    setting: Setting | None,
+    said: Complaint,
     cited: tuple[Citation, ...],
-) -> Draft:  # fmt: skip
+) -> Draft:
     own = workload.thing.namespace
     name = host.split(".")[0]
     here = [s.name for s in view.all("services", own)]
@@ -109,19 +133,31 @@ def _no_name(
     if setting is not None:
         cited = (*cited, view.cite(setting.holder, setting.path))
         if new and setting.value:
-            fixes = change(view, workload, setting, setting.value.replace(host, new), f"Use {new}", "that Service exists")
+            fixes = change(
+                view, workload, setting, setting.value.replace(host, new), f"Use {new}", "that Service exists"
+            )
     other = view.find("Service", own, new.split(".")[0]) if new else None
     if other is not None:
         cited = (*cited, view.cite(other, "metadata.name"))
-    fixes.append(outside(f"Or create Service {name} in namespace {place or own}", "right if other programs use that name too"))
+    fixes.append(
+        outside(f"Or create Service {name} in namespace {place or own}", "right if other programs use that name too")
+    )
     holder = setting.holder if setting is not None else workload.thing
     field = setting.path if setting is not None else f"{workload.template}.containers[0].env"
     if setting is not None and setting.path.endswith(".value"):
         field = f"{setting.path} ({setting.name})"
     return Draft(
-        "dns", holder.target, field, f"{workload.name()} keeps failing: it asks for {host}, but {why}.", 0.93, Level.OBJECT,
-        cited, workload.keys | {holder.key}, workload.keys, tuple(fixes),
-    )  # fmt: skip
+        "dns",
+        holder.target,
+        field,
+        f"{workload.name()} keeps failing: it asks for {host}, but {why}.",
+        0.93,
+        Level.OBJECT,
+        cited,
+        workload.keys | {holder.key},
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def change(view: ClusterView, workload: Workload, setting: Setting, value: str, title: str, reason: str) -> list[Fix]:
@@ -137,37 +173,77 @@ def change(view: ClusterView, workload: Workload, setting: Setting, value: str, 
 
 def _by_port(view: ClusterView, namespace: str, said: Complaint) -> str:
     wanted = {p for _, p in said.addresses if p}
-    fitting = [s.name for s in view.all("services", namespace) if any(fold_int(p.get("port")) in wanted for p in s.rows("spec.ports"))]
+    fitting = [
+        s.name
+        for s in view.all("services", namespace)
+        if any(fold_int(p.get("port")) in wanted for p in s.rows("spec.ports"))
+    ]
     return fitting[0] if len(fitting) == 1 else ""
 
 
 def _reach(
-    view: ClusterView, workload: Workload, service: Thing, port: int, setting: Setting | None, said: Complaint,
+    view: ClusterView,
+    workload: Workload,
+    service: Thing,
+    port: int,
+    setting: Setting | None,
+    said: Complaint,
     cited: tuple[Citation, ...],
-) -> Draft | None:  # fmt: skip
+) -> Draft | None:
     """Say why a Service that exists does not answer: its port, a policy, or whatever is behind it."""
     table = [fold_int(p.get("port")) for p in service.rows("spec.ports")]
-    if port and table and port not in table and setting is not None and setting.value and service.text("spec.clusterIP") != "None":
-        fixes = change(view, workload, setting, re.sub(rf"\b{port}\b", str(table[0]), setting.value),
-                       f"Use port {table[0]} of Service {service.name}", "the Service serves that port")  # fmt: skip
+    if (
+        port
+        and table
+        and port not in table
+        and setting is not None
+        and setting.value
+        and service.text("spec.clusterIP") != "None"
+    ):
+        fixes = change(
+            view,
+            workload,
+            setting,
+            re.sub(rf"\b{port}\b", str(table[0]), setting.value),
+            f"Use port {table[0]} of Service {service.name}",
+            "the Service serves that port",
+        )
         return Draft(
-            "service", setting.holder.target, setting.path,
-            f"{workload.name()} calls port {port} of Service {service.name}, which serves {', '.join(map(str, table))}.", 0.9,
-            Level.OBJECT, (*cited, view.cite(setting.holder, setting.path), view.cite(service, "spec.ports")),
-            workload.keys | {setting.holder.key}, workload.keys, tuple(fixes),
-        )  # fmt: skip
+            "service",
+            setting.holder.target,
+            setting.path,
+            f"{workload.name()} calls port {port} of Service {service.name}, which serves {', '.join(map(str, table))}.",
+            0.9,
+            Level.OBJECT,
+            (*cited, view.cite(setting.holder, setting.path), view.cite(service, "spec.ports")),
+            workload.keys | {setting.holder.key},
+            workload.keys,
+            tuple(fixes),
+        )
     if logs.TIMEOUT.search(said.text) or logs.DNS.search(said.text):
         blocked = policies.between(view, workload, service, port, cited)
         if blocked is not None:
             return blocked
     if logs.CREDENTIALS.search(said.decisive):
         return None
-    about = frozenset({service.key}) | (workload.keys if workload.pods and not any(_fine(p) for p in workload.pods) else frozenset({workload.thing.key + "#calls"}))
+    about = frozenset({service.key}) | (
+        workload.keys
+        if workload.pods and not any(_fine(p) for p in workload.pods)
+        else frozenset({workload.thing.key + "#calls"})
+    )
     return Draft(
-        "network", workload.thing.target, "", f"{workload.name()} gets no answer from Service {service.name}: {said.decisive[:120]}.",
-        0.5, Level.CALLER, (*cited, view.cite(service, "metadata.name")), about, frozenset(),
-        missing=f"why Service {service.name} does not answer", outside=f"Look at what stands behind Service {service.name}",
-    )  # fmt: skip
+        "network",
+        workload.thing.target,
+        "",
+        f"{workload.name()} gets no answer from Service {service.name}: {said.decisive[:120]}.",
+        0.5,
+        Level.CALLER,
+        (*cited, view.cite(service, "metadata.name")),
+        about,
+        frozenset(),
+        missing=f"why Service {service.name} does not answer",
+        outside=f"Look at what stands behind Service {service.name}",
+    )
 
 
 def _fine(pod: Thing) -> bool:
@@ -178,8 +254,15 @@ def analyze(view: ClusterView) -> list[Draft]:
     """Return the calls that fail at the end of the logs of containers that run."""
     found = []
     for workload in workloads(view):
-        draft = next((d for pod in workload.pods[:2] for c in containers(workload, pod)
-                      if c.running and (d := _calls(view, workload, c)) is not None), None)  # fmt: skip
+        draft = next(
+            (
+                d
+                for pod in workload.pods[:2]
+                for c in containers(workload, pod)
+                if c.running and (d := _calls(view, workload, c)) is not None
+            ),
+            None,
+        )
         if draft is not None:
             found.append(draft)
     return found
@@ -196,7 +279,10 @@ def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft
     said = Complaint(log, tuple(bad))
     hosts = {h for h, _ in said.addresses}
     newest = max(lines.index(b) for b in bad)
-    if any(GOOD.search(line) and not logs.BAD.search(line) and any(h in line for h in hosts) for line in lines[newest + 1 :]):
+    if any(
+        GOOD.search(line) and not logs.BAD.search(line) and any(h in line for h in hosts)
+        for line in lines[newest + 1 :]
+    ):
         return None
     cited = (view.cite_log(log, *bad[-2:]),)
     settings = settings_of(view, workload, container)
@@ -204,5 +290,3 @@ def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft
     if draft is None and logs.CREDENTIALS.search(said.text):
         draft = credentials(view, workload, settings, said, cited)
     return draft
-
-

@@ -31,38 +31,91 @@ def _node(view: ClusterView, node: Thing) -> list[Draft]:
     note = not pods and bool(view.namespace)
     if ready and ready.get("status") != "True":
         said = text(ready.get("message")) or "the kubelet no longer reports"
-        events = [e for e in view.events_of(node) if e.text("reason") in ("NodeNotReady", "ContainerGCFailed", "KubeletNotReady")]
+        events = [
+            e
+            for e in view.events_of(node)
+            if e.text("reason") in ("NodeNotReady", "ContainerGCFailed", "KubeletNotReady")
+        ]
         index = next((i for i, c in enumerate(node.rows("status.conditions")) if c.get("type") == "Ready"), 0)
-        cited = [view.cite(node, f"status.conditions[{index}]")] + [view.cite(e, "reason", "message") for e in events[:1]]
+        cited = [view.cite(node, f"status.conditions[{index}]")] + [
+            view.cite(e, "reason", "message") for e in events[:1]
+        ]
         lost = ready.get("status") == "Unknown"
-        what = "check its power, network and kubelet" if lost else (
-            "restart the container runtime on it" if "runtime" in said.lower() or "PLEG" in said else "look at its kubelet")  # fmt: skip
-        return [Draft("node", node.target, "status.conditions[Ready]", f"Node {node.name} is not ready: {said[:160]}.", 0.95,
-                      Level.PLATFORM, tuple(cited), keys, keys, (outside(f"On node {node.name}: {what}, and find out why it stopped",
-                      "the fault is on the machine; no object of the cluster mends it"),), note=note)]  # fmt: skip
+        what = (
+            "check its power, network and kubelet"
+            if lost
+            else (
+                "restart the container runtime on it"
+                if "runtime" in said.lower() or "PLEG" in said
+                else "look at its kubelet"
+            )
+        )
+        return [
+            Draft(
+                "node",
+                node.target,
+                "status.conditions[Ready]",
+                f"Node {node.name} is not ready: {said[:160]}.",
+                0.95,
+                Level.PLATFORM,
+                tuple(cited),
+                keys,
+                keys,
+                (
+                    outside(
+                        f"On node {node.name}: {what}, and find out why it stopped",
+                        "the fault is on the machine; no object of the cluster mends it",
+                    ),
+                ),
+                note=note,
+            )
+        ]
     found = []
     for i, condition in enumerate(node.rows("status.conditions")):
         if condition.get("type") in PRESSURE and condition.get("status") == "True":
             kind = text(condition.get("type"))
-            found.append(Draft("node", node.target, f"status.conditions[{kind}]", f"Node {node.name} reports {kind}: {text(condition.get('message'))[:140]}.",
-                               0.9, Level.PLATFORM, (view.cite(node, f"status.conditions[{i}]"),), keys, keys,
-                               (outside(f"Free what is short on node {node.name}, or move pods away", "the kubelet evicts pods until it is over"),),
-                               note=note and not _refused(view, kind)))  # fmt: skip
+            found.append(
+                Draft(
+                    "node",
+                    node.target,
+                    f"status.conditions[{kind}]",
+                    f"Node {node.name} reports {kind}: {text(condition.get('message'))[:140]}.",
+                    0.9,
+                    Level.PLATFORM,
+                    (view.cite(node, f"status.conditions[{i}]"),),
+                    keys,
+                    keys,
+                    (
+                        outside(
+                            f"Free what is short on node {node.name}, or move pods away",
+                            "the kubelet evicts pods until it is over",
+                        ),
+                    ),
+                    note=note and not _refused(view, kind),
+                )
+            )
     return found
 
 
 def _refused(view: ClusterView, kind: str) -> bool:
-    taint = {"DiskPressure": "disk-pressure", "MemoryPressure": "memory-pressure", "PIDPressure": "pid-pressure"}.get(kind, "network-unavailable")
+    taint = {"DiskPressure": "disk-pressure", "MemoryPressure": "memory-pressure", "PIDPressure": "pid-pressure"}.get(
+        kind, "network-unavailable"
+    )
     return any(taint in text(p.condition("PodScheduled").get("message")) for p in view.all("pods"))
 
 
 def _scheduler(view: ClusterView) -> list[Draft]:
     """Judge pods that no scheduler has looked at: Pending, no node, no PodScheduled condition, no event of a scheduler."""
     waiting = [
-        p for p in view.all("pods") if p.text("status.phase") == "Pending" and not p.text("spec.nodeName")
-        and not p.condition("PodScheduled") and not p.rows("spec.schedulingGates") and not p.deleting
+        p
+        for p in view.all("pods")
+        if p.text("status.phase") == "Pending"
+        and not p.text("spec.nodeName")
+        and not p.condition("PodScheduled")
+        and not p.rows("spec.schedulingGates")
+        and not p.deleting
         and not any("chedul" in e.text("reason") for e in view.events_of(p))
-    ]  # fmt: skip
+    ]
     if not waiting:
         return []
     names = {p.text("spec.schedulerName") or "default-scheduler" for p in waiting}
@@ -75,20 +128,58 @@ def _scheduler(view: ClusterView) -> list[Draft]:
         workload = workload_of(view, waiting[0])
         field = f"{workload.template}.schedulerName"
         cited.append(view.cite(waiting[0], "spec.schedulerName"))
-        fix = set_path(workload.thing, field, "default-scheduler", "Use the default scheduler", f"nothing answers for {own[0]}")
-        return [Draft("scheduling", workload.thing.target, field, f"{workload.name()} asks for scheduler {own[0]}, which does not run: "
-                      "nobody looks at its pods.", 0.9, Level.WORKLOAD, tuple(cited), keys | workload.keys, keys | workload.keys, (fix,))]  # fmt: skip
+        fix = set_path(
+            workload.thing, field, "default-scheduler", "Use the default scheduler", f"nothing answers for {own[0]}"
+        )
+        return [
+            Draft(
+                "scheduling",
+                workload.thing.target,
+                field,
+                f"{workload.name()} asks for scheduler {own[0]}, which does not run: nobody looks at its pods.",
+                0.9,
+                Level.WORKLOAD,
+                tuple(cited),
+                keys | workload.keys,
+                keys | workload.keys,
+                (fix,),
+            )
+        ]
     lease = view.find("Lease", "kube-system", "kube-scheduler")
     down = lease is None or _stale(view, lease)
     if view.now - min(p.created for p in waiting) < timedelta(seconds=15) and not down:
         return []
     if lease is not None:
         cited.insert(0, view.cite(lease, "metadata.name", "spec.holderIdentity", "spec.renewTime"))
-    target = lease.target if lease is not None else Target("coordination.k8s.io/v1", "Lease", "kube-system", "kube-scheduler")
-    why = "its lease kube-system/kube-scheduler has no live holder" if lease is not None and down else "no pod was looked at"
-    return [Draft("scheduling", target, "spec.holderIdentity", f"kube-scheduler is not running: {why}, so {len(waiting)} pods wait without any event.",
-                  0.95 if lease is not None and down else 0.6, Level.PLATFORM, tuple(cited), keys, keys,
-                  (outside("Bring kube-scheduler back on the control plane (its static pod or service)", "the pods are then placed by themselves"),))]  # fmt: skip
+    target = (
+        lease.target
+        if lease is not None
+        else Target("coordination.k8s.io/v1", "Lease", "kube-system", "kube-scheduler")
+    )
+    why = (
+        "its lease kube-system/kube-scheduler has no live holder"
+        if lease is not None and down
+        else "no pod was looked at"
+    )
+    return [
+        Draft(
+            "scheduling",
+            target,
+            "spec.holderIdentity",
+            f"kube-scheduler is not running: {why}, so {len(waiting)} pods wait without any event.",
+            0.95 if lease is not None and down else 0.6,
+            Level.PLATFORM,
+            tuple(cited),
+            keys,
+            keys,
+            (
+                outside(
+                    "Bring kube-scheduler back on the control plane (its static pod or service)",
+                    "the pods are then placed by themselves",
+                ),
+            ),
+        )
+    ]
 
 
 def _stale(view: ClusterView, lease: Thing) -> bool:
@@ -103,14 +194,36 @@ def _controllers(view: ClusterView) -> list[Draft]:
     lease = view.find("Lease", "kube-system", "kube-controller-manager")
     if lease is None or not _stale(view, lease):
         return []
-    blind = [w for r in ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps") for w in view.all(r)
-             if w.number("metadata.generation") > w.number("status.observedGeneration")]  # fmt: skip
+    blind = [
+        w
+        for r in ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps")
+        for w in view.all(r)
+        if w.number("metadata.generation") > w.number("status.observedGeneration")
+    ]
     jobs = [j for j in view.all("jobs.batch") if not j.map("status") and j.at("spec.suspend") is not True]
     if not blind and not jobs:
         return []
     about = frozenset(t.key for t in [*blind, *jobs])
-    return [Draft("other", lease.target, "spec.holderIdentity", "kube-controller-manager is not running: its lease has no live holder and "
-                  f"{len(about)} objects wait to be acted on.", 0.93, Level.PLATFORM,
-                  (view.cite(lease, "metadata.name", "spec.holderIdentity", "spec.renewTime"),
-                   view.cite([*blind, *jobs][0], "metadata.name", "metadata.generation", "status.observedGeneration")), about, about,
-                  (outside("Bring kube-controller-manager back on the control plane", "the objects are then acted on by themselves"),))]  # fmt: skip
+    return [
+        Draft(
+            "other",
+            lease.target,
+            "spec.holderIdentity",
+            "kube-controller-manager is not running: its lease has no live holder and "
+            f"{len(about)} objects wait to be acted on.",
+            0.93,
+            Level.PLATFORM,
+            (
+                view.cite(lease, "metadata.name", "spec.holderIdentity", "spec.renewTime"),
+                view.cite([*blind, *jobs][0], "metadata.name", "metadata.generation", "status.observedGeneration"),
+            ),
+            about,
+            about,
+            (
+                outside(
+                    "Bring kube-controller-manager back on the control plane",
+                    "the objects are then acted on by themselves",
+                ),
+            ),
+        )
+    ]

@@ -24,25 +24,41 @@ def between(
     if source is None:
         return None
     inside = _target_port(service, port, backends[0] if backends else None)
-    for side, pod, peer in (("Ingress", backends[0] if backends else None, source), ("Egress", source, backends[0] if backends else None)):
+    for side, pod, peer in (
+        ("Ingress", backends[0] if backends else None, source),
+        ("Egress", source, backends[0] if backends else None),
+    ):
         if pod is None or peer is None:
             continue
-        applied = [p for p in view.all(POLICIES, pod.namespace) if selects(p.at("spec.podSelector"), pod.labels) and side in _types(p)]
+        applied = [
+            p
+            for p in view.all(POLICIES, pod.namespace)
+            if selects(p.at("spec.podSelector"), pod.labels) and side in _types(p)
+        ]
         if applied and not any(_allows(view, p, side, peer, inside) for p in applied):
             return _draft(view, caller, service, side, applied, peer, inside, cited)
     return None
 
 
 def _types(policy: Thing) -> list[str]:
-    return texts(policy.at("spec.policyTypes")) or (["Ingress", "Egress"] if policy.at("spec.egress") is not None else ["Ingress"])
+    return texts(policy.at("spec.policyTypes")) or (
+        ["Ingress", "Egress"] if policy.at("spec.egress") is not None else ["Ingress"]
+    )
 
 
 def _target_port(service: Thing, port: int, pod: Thing | None) -> int:
     entry = next((p for p in service.rows("spec.ports") if not port or p.get("port") == port), {})
     wanted = entry.get("targetPort", entry.get("port"))
     if isinstance(wanted, str) and pod is not None:
-        return next((fold_int(p.get("containerPort")) for c in pod.rows("spec.containers") for p in rows(c.get("ports"))
-                     if p.get("name") == wanted), 0)  # fmt: skip
+        return next(
+            (
+                fold_int(p.get("containerPort"))
+                for c in pod.rows("spec.containers")
+                for p in rows(c.get("ports"))
+                if p.get("name") == wanted
+            ),
+            0,
+        )
     return fold_int(wanted)
 
 
@@ -80,27 +96,48 @@ def _peer_fits(view: ClusterView, policy: Thing, entry: Mapping[str, Any], peer:
 
 
 def _draft(
-    view: ClusterView, caller: Workload, service: Thing, side: str, applied: list[Thing], peer: Thing, port: int,
+    view: ClusterView,
+    caller: Workload,
+    service: Thing,
+    side: str,
+    applied: list[Thing],
+    peer: Thing,
+    port: int,
     cited: tuple[Citation, ...],
-) -> Draft:  # fmt: skip
+) -> Draft:
     peers = "from" if side == "Ingress" else "to"
     open_ones = [p for p in applied if p.rows(f"spec.{side.lower()}")]
     policy = (open_ones or applied)[0]
     field = f"spec.{side.lower()}"
-    labels = {k: v for k, v in peer.labels.items() if k not in ("pod-template-hash", "controller-revision-hash")
-              and not k.startswith(("statefulset.kubernetes.io", "topology.kubernetes.io", "apps.kubernetes.io"))}  # fmt: skip
+    labels = {
+        k: v
+        for k, v in peer.labels.items()
+        if k not in ("pod-template-hash", "controller-revision-hash")
+        and not k.startswith(("statefulset.kubernetes.io", "topology.kubernetes.io", "apps.kubernetes.io"))
+    }
     one: dict[str, Any] = {"podSelector": {"matchLabels": labels}}
     if peer.namespace != policy.namespace:
         one["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": peer.namespace}}
     rule = {peers: [one], **({"ports": [{"protocol": "TCP", "port": port}]} if port else {})}
     where = f"/spec/{side.lower()}" + ("/-" if policy.at(field) else "")
     value = rule if policy.at(field) else [rule]
-    fix: Fix = json_patch(policy, [{"op": "add", "path": where, "value": value}],
-                          f"Let NetworkPolicy {policy.name} allow {peers} {peer.name.rsplit('-', 2)[0]} on port {port or 'any'}",
-                          "opens this pair and this port only", "remove the rule again")  # fmt: skip
+    fix: Fix = json_patch(
+        policy,
+        [{"op": "add", "path": where, "value": value}],
+        f"Let NetworkPolicy {policy.name} allow {peers} {peer.name.rsplit('-', 2)[0]} on port {port or 'any'}",
+        "opens this pair and this port only",
+        "remove the rule again",
+    )
     way = f"from reaching Service {service.name}"
     return Draft(
-        "network", policy.target, field, f"NetworkPolicy {policy.name} keeps {caller.name()} {way}: no {side.lower()} rule allows it.",
-        0.92, Level.POLICY, (*cited, view.cite(policy, "spec.podSelector", field)), caller.keys | {policy.key}, caller.keys | {service.key + "#calls"},
+        "network",
+        policy.target,
+        field,
+        f"NetworkPolicy {policy.name} keeps {caller.name()} {way}: no {side.lower()} rule allows it.",
+        0.92,
+        Level.POLICY,
+        (*cited, view.cite(policy, "spec.podSelector", field)),
+        caller.keys | {policy.key},
+        caller.keys | {service.key + "#calls"},
         (fix,),
-    )  # fmt: skip
+    )

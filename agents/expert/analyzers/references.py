@@ -15,13 +15,17 @@ from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 
 CATEGORY = {
-    "ConfigMap": "missing-configmap", "Secret": "missing-secret", "PersistentVolumeClaim": "storage",
+    "ConfigMap": "missing-configmap",
+    "Secret": "missing-secret",
+    "PersistentVolumeClaim": "storage",
     "ServiceAccount": "rbac",
-}  # fmt: skip
+}
 RESOURCE = {
-    "ConfigMap": "configmaps", "Secret": "secrets", "PersistentVolumeClaim": "persistentvolumeclaims",
+    "ConfigMap": "configmaps",
+    "Secret": "secrets",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
     "ServiceAccount": "serviceaccounts",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,10 @@ def references(workload: Workload) -> Iterator[Reference]:
     for i, volume in enumerate(rows(workload.spec.get("volumes"))):
         place = f"{base}.volumes[{i}]"
         for source, kind, field in (
-            ("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName"),
+            ("configMap", "ConfigMap", "name"),
+            ("secret", "Secret", "secretName"),
             ("persistentVolumeClaim", "PersistentVolumeClaim", "claimName"),
-        ):  # fmt: skip
+        ):
             yield from _one(mapping(volume.get(source)), kind, f"{place}.{source}", field)
         for j, part in enumerate(rows(mapping(volume.get("projected")).get("sources"))):
             for source, kind in (("configMap", "ConfigMap"), ("secret", "Secret")):
@@ -111,7 +116,7 @@ def _is_missing(view: ClusterView, workload: Workload, reference: Reference) -> 
 
 def _said(view: ClusterView, workload: Workload, reference: Reference) -> list[Citation]:
     """Return where the kubelet, the scheduler or a controller says that a name is missing."""
-    pattern = re.compile(rf'(?<![\w.-]){re.escape(reference.name)}(?![\w-]|\.\w)')
+    pattern = re.compile(rf"(?<![\w.-]){re.escape(reference.name)}(?![\w-]|\.\w)")
     found = []
     for pod in workload.pods[:5]:
         for i, status in enumerate([*pod.rows("status.containerStatuses")]):
@@ -138,11 +143,22 @@ def _draft(view: ClusterView, workload: Workload, ref: Reference, waiting: list[
     fixes: list[Fix] = []
     if holder is not None:
         near = nearest(ref.key, holder.map("data"))
-        cited.append(view.cite(holder, "metadata.name", "data") if ref.kind == "ConfigMap" else view.cite(holder, "metadata.name"))
+        cited.append(
+            view.cite(holder, "metadata.name", "data")
+            if ref.kind == "ConfigMap"
+            else view.cite(holder, "metadata.name")
+        )
         what = f'{ref.kind} {ref.name} has no key "{ref.key}"' + (f' (it has "{near}")' if near else "")
         if near:
-            fixes.append(set_path(thing, ref.key_path, near, f'Read key "{near}" of {ref.kind} {ref.name}',
-                                  "changes one word of the template; the object stays as it is"))  # fmt: skip
+            fixes.append(
+                set_path(
+                    thing,
+                    ref.key_path,
+                    near,
+                    f'Read key "{near}" of {ref.kind} {ref.name}',
+                    "changes one word of the template; the object stays as it is",
+                )
+            )
         fixes.append(outside(f'Or add key "{ref.key}" to {ref.kind} {ref.name}', "its value must come from its owner"))
         field = ref.key_path
     else:
@@ -154,15 +170,32 @@ def _draft(view: ClusterView, workload: Workload, ref: Reference, waiting: list[
             other = view.find(ref.kind, namespace, near)
             if other is not None:
                 cited.append(view.cite(other, "metadata.name"))
-            fixes.append(set_path(thing, ref.name_path, near, f"Point {thing.kind.lower()} {thing.name} at {ref.kind} {near}",
-                                  f"{near} exists" + (f' and has key "{ref.key}"' if ref.key else "")))  # fmt: skip
-        fixes.append(outside(f"Or create {ref.kind} {ref.name} in namespace {namespace}", "its content must come from its owner"))
+            fixes.append(
+                set_path(
+                    thing,
+                    ref.name_path,
+                    near,
+                    f"Point {thing.kind.lower()} {thing.name} at {ref.kind} {near}",
+                    f"{near} exists" + (f' and has key "{ref.key}"' if ref.key else ""),
+                )
+            )
+        fixes.append(
+            outside(f"Or create {ref.kind} {ref.name} in namespace {namespace}", "its content must come from its owner")
+        )
         field = ref.name_path
     sure = 0.95 if said else 0.85
     return Draft(
-        CATEGORY[ref.kind], thing.target, field, f"{workload.name()} needs something that is not there: {what}.", sure,
-        Level.WORKLOAD, tuple(cited), workload.keys, workload.keys, tuple(fixes),
-    )  # fmt: skip
+        CATEGORY[ref.kind],
+        thing.target,
+        field,
+        f"{workload.name()} needs something that is not there: {what}.",
+        sure,
+        Level.WORKLOAD,
+        tuple(cited),
+        workload.keys,
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Fix, Level
+from agents.expert.placement import fits, untolerated
 from agents.expert.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import Workload, workload_of
 from assistant.domain.evidence import Citation
-from assistant.domain.raw import mapping, rows, text, texts
+from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 
 SHORT = re.compile(r"Insufficient ([\w./-]+)")
@@ -41,13 +42,16 @@ def analyze(view: ClusterView) -> list[Draft]:
 def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, event: Thing | None) -> Draft | None:
     index = next((i for i, c in enumerate(pod.rows("status.conditions")) if c.get("type") == "PodScheduled"), -1)
     cited = [view.cite(event, "message")] if event is not None else [view.cite(pod, f"status.conditions[{index}]")]
-    if re.search(r"persistentvolumeclaim|PersistentVolumeClaim|device class|resourceclaim|resource claim|allocate all claims|volume node affinity|"
-                 r"persistent volume", message):  # fmt: skip
+    if re.search(
+        r"persistentvolumeclaim|PersistentVolumeClaim|device class|resourceclaim|resource claim|allocate all claims|volume node affinity|"
+        r"persistent volume",
+        message,
+    ):
         return None
     cordoned = _cordoned(view, workload, pod, cited) if "unschedulable" in message else None
     if cordoned is not None:
         return cordoned
-    short = [m for m in SHORT.findall(message)]
+    short = list(SHORT.findall(message))
     if short:
         draft = _short(view, workload, pod, short[0], message, cited)
         if draft is not None:
@@ -59,115 +63,164 @@ def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, even
     for pattern, field, why, fix in _RULES:
         if re.search(pattern, message):
             place = f"{workload.template}.{field}"
-            return _draft(view, workload, place, why.format(funnel(message)), 0.9, cited, _relax(view, workload, pod, field, fix, message))
+            return _draft(
+                view,
+                workload,
+                place,
+                why.format(funnel(message)),
+                0.9,
+                cited,
+                _relax(view, workload, pod, field, fix, message),
+            )
     if "taint" in message:
         return _taints(view, workload, pod, message, cited)
     if short:
-        return _draft(view, workload, f"{workload.template}.containers[0].resources.requests.{short[0]}",
-                      f"no node has enough free {short[0]} ({funnel(message)})", 0.8, cited,
-                      [outside("Add a node, or free room on the ones there are", "the requests fit an empty node")])  # fmt: skip
+        return _draft(
+            view,
+            workload,
+            f"{workload.template}.containers[0].resources.requests.{short[0]}",
+            f"no node has enough free {short[0]} ({funnel(message)})",
+            0.8,
+            cited,
+            [outside("Add a node, or free room on the ones there are", "the requests fit an empty node")],
+        )
     return _draft(view, workload, workload.template, f"the scheduler finds no node ({funnel(message)})", 0.6, cited, [])
 
 
 _RULES = (
-    (r"anti-affinity", "affinity.podAntiAffinity", "its anti-affinity leaves no node ({0})", "Prefer instead of require to be apart"),
-    (r"pod affinity", "affinity.podAffinity", "its pod affinity matches no node ({0})", "Prefer instead of require to be together"),
-    (r"topology spread", "topologySpreadConstraints", "its topology spread leaves no node ({0})", "Schedule anyway where the spread cannot hold"),
+    (
+        r"anti-affinity",
+        "affinity.podAntiAffinity",
+        "its anti-affinity leaves no node ({0})",
+        "Prefer instead of require to be apart",
+    ),
+    (
+        r"pod affinity",
+        "affinity.podAffinity",
+        "its pod affinity matches no node ({0})",
+        "Prefer instead of require to be together",
+    ),
+    (
+        r"topology spread",
+        "topologySpreadConstraints",
+        "its topology spread leaves no node ({0})",
+        "Schedule anyway where the spread cannot hold",
+    ),
     (r"free ports|host ?port", "containers[0].ports", "its host port is taken on every node that fits ({0})", ""),
-)  # fmt: skip
+)
 
 
 def funnel(message: str) -> str:
     """Return the scheduler's own count without what it says of preemption."""
-    return " ".join(message.split("preemption:")[0].replace("no new claims to deallocate,", "").split()).rstrip(" .,")[:220]
+    return " ".join(message.split("preemption:")[0].replace("no new claims to deallocate,", "").split()).rstrip(" .,")[
+        :220
+    ]
 
 
-def _draft(view: ClusterView, workload: Workload, field: str, why: str, sure: float, cited: list[Citation], fixes: list[Fix]) -> Draft:
-    return Draft("scheduling", workload.thing.target, field, f"{workload.name()} gets no node: {why}.", sure, Level.WORKLOAD,
-                 tuple(cited), workload.keys, workload.keys, tuple(fixes))  # fmt: skip
-
-
-def _fits(workload: Workload, pod: Thing, node: Thing) -> bool:
-    """Say whether a node satisfies the pod's nodeSelector and its required node affinity."""
-    if any(node.labels.get(k) != v for k, v in pod.map("spec.nodeSelector").items()):
-        return False
-    terms = rows(mapping(pod.map("spec.affinity.nodeAffinity").get("requiredDuringSchedulingIgnoredDuringExecution")).get("nodeSelectorTerms"))
-    return not terms or any(all(_expression(e, node) for e in rows(t.get("matchExpressions"))) for t in terms)
-
-
-def _expression(rule: object, node: Thing) -> bool:
-    entry = mapping(rule)
-    value, values = node.labels.get(text(entry.get("key"))), texts(entry.get("values"))
-    match entry.get("operator"):
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt":
-            return bool(values) and quantity(value) > quantity(values[0])
-        case "Lt":
-            return bool(values) and quantity(value) < quantity(values[0])
-        case _:
-            return False
+def _draft(
+    view: ClusterView, workload: Workload, field: str, why: str, sure: float, cited: list[Citation], fixes: list[Fix]
+) -> Draft:
+    return Draft(
+        "scheduling",
+        workload.thing.target,
+        field,
+        f"{workload.name()} gets no node: {why}.",
+        sure,
+        Level.WORKLOAD,
+        tuple(cited),
+        workload.keys,
+        workload.keys,
+        tuple(fixes),
+    )
 
 
 def _cordoned(view: ClusterView, workload: Workload, pod: Thing, cited: list[Citation]) -> Draft | None:
-    nodes = [n for n in view.all("nodes") if _fits(workload, pod, n)]
+    nodes = [n for n in view.all("nodes") if fits(pod, n)]
     closed = [n for n in nodes if n.at("spec.unschedulable") is True]
-    if not closed or len(closed) < len([n for n in nodes if not _untolerated(pod, n)]):
+    if not closed or len(closed) < len([n for n in nodes if not untolerated(pod, n)]):
         return None
     node = closed[0]
-    fix = set_path(node, "spec.unschedulable", None, f"Uncordon node {node.name}", "nothing says that the maintenance still runs; ask first")
-    fix = Fix(fix.title, fix.risk, fix.reason, fix.action, f"kubectl uncordon {node.name}", f"kubectl cordon {node.name}")
+    fix = set_path(
+        node,
+        "spec.unschedulable",
+        None,
+        f"Uncordon node {node.name}",
+        "nothing says that the maintenance still runs; ask first",
+    )
+    fix = Fix(
+        fix.title, fix.risk, fix.reason, fix.action, f"kubectl uncordon {node.name}", f"kubectl cordon {node.name}"
+    )
     names = ", ".join(n.name for n in closed)
-    return Draft("node", node.target, "spec.unschedulable", f"{workload.name()} gets no node: {names}, the only one that fits, is cordoned.", 0.95,
-                 Level.PLATFORM, (*cited, view.cite(node, "spec.unschedulable", "metadata.name")), workload.keys | {node.key}, workload.keys, (fix,))  # fmt: skip
+    return Draft(
+        "node",
+        node.target,
+        "spec.unschedulable",
+        f"{workload.name()} gets no node: {names}, the only one that fits, is cordoned.",
+        0.95,
+        Level.PLATFORM,
+        (*cited, view.cite(node, "spec.unschedulable", "metadata.name")),
+        workload.keys | {node.key},
+        workload.keys,
+        (fix,),
+    )
 
 
-def _untolerated(pod: Thing, node: Thing) -> list[str]:
-    found = []
-    for taint in node.rows("spec.taints"):
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and not any(_tolerates(t, taint) for t in pod.rows("spec.tolerations")):
-            found.append(text(taint.get("key")))
-    return [k for k in found if k != "node.kubernetes.io/unschedulable"]
-
-
-def _tolerates(toleration: object, taint: object) -> bool:
-    mine, its = mapping(toleration), mapping(taint)
-    if mine.get("effect") and mine.get("effect") != its.get("effect"):
-        return False
-    if not mine.get("key"):
-        return mine.get("operator") == "Exists"
-    same = mine.get("key") == its.get("key")
-    return same and (mine.get("operator") == "Exists" or text(mine.get("value")) == text(its.get("value")))
-
-
-def _short(view: ClusterView, workload: Workload, pod: Thing, resource: str, message: str, cited: list[Citation]) -> Draft | None:
-    nodes = [n for n in view.all("nodes") if _fits(workload, pod, n) and not _untolerated(pod, n)]
+def _short(
+    view: ClusterView, workload: Workload, pod: Thing, resource: str, message: str, cited: list[Citation]
+) -> Draft | None:
+    nodes = [n for n in view.all("nodes") if fits(pod, n) and not untolerated(pod, n)]
     best = max((quantity(n.map("status.allocatable").get(resource)) for n in nodes), default=0.0)
-    wants = [(i, quantity(mapping(mapping(c.get("resources")).get("requests")).get(resource))) for i, c in enumerate(pod.rows("spec.containers"))]
+    wants = [
+        (i, quantity(mapping(mapping(c.get("resources")).get("requests")).get(resource)))
+        for i, c in enumerate(pod.rows("spec.containers"))
+    ]
     total = sum(w for _, w in wants)
     index = max(wants, key=lambda w: w[1], default=(0, 0.0))[0]
     field = f"{workload.template}.containers[{index}].resources.requests.{resource}"
     if "/" in resource:
         has = [n for n in view.all("nodes") if quantity(n.map("status.allocatable").get(resource)) > 0]
-        why = f"no node offers {resource}" if not has else f"every {resource} that a fitting node offers is taken or too few"
-        return _draft(view, workload, f"{workload.template}.containers[{index}].resources.limits['{resource}']", f"{why} ({funnel(message)})", 0.9, cited,
-                      [outside(f"Install or mend the device plugin that offers {resource}, or add such a node", "devices are offered by nodes")])  # fmt: skip
-    if not nodes or total <= best and best:
+        why = (
+            f"no node offers {resource}"
+            if not has
+            else f"every {resource} that a fitting node offers is taken or too few"
+        )
+        return _draft(
+            view,
+            workload,
+            f"{workload.template}.containers[{index}].resources.limits['{resource}']",
+            f"{why} ({funnel(message)})",
+            0.9,
+            cited,
+            [
+                outside(
+                    f"Install or mend the device plugin that offers {resource}, or add such a node",
+                    "devices are offered by nodes",
+                )
+            ],
+        )
+    if not nodes or (total <= best and best):
         return None
     cited.append(view.cite(pod, f"spec.containers[{index}].resources.requests"))
     biggest = max(nodes, key=lambda n: quantity(n.map("status.allocatable").get(resource)))
     cited.append(view.cite(biggest, f"status.allocatable.{resource}", "metadata.name"))
     show = shown_cpu if resource == "cpu" else shown_bytes
     new = show(_share(best, resource))
-    fix = set_path(workload.thing, field, new, f"Request {new} {resource}", f"fits the largest node ({show(best)}); check what it really uses")
-    return _draft(view, workload, field, f"it requests {show(total)} {resource}, and the largest fitting node has {show(best)} ({funnel(message)})",
-                  0.95, cited, [fix, outside(f"Or add a node with at least {show(total)} {resource}", "right if it really needs that much")])  # fmt: skip
+    fix = set_path(
+        workload.thing,
+        field,
+        new,
+        f"Request {new} {resource}",
+        f"fits the largest node ({show(best)}); check what it really uses",
+    )
+    return _draft(
+        view,
+        workload,
+        field,
+        f"it requests {show(total)} {resource}, and the largest fitting node has {show(best)} ({funnel(message)})",
+        0.95,
+        cited,
+        [fix, outside(f"Or add a node with at least {show(total)} {resource}", "right if it really needs that much")],
+    )
 
 
 def _share(best: float, resource: str) -> float:
@@ -181,64 +234,149 @@ def _selector(view: ClusterView, workload: Workload, pod: Thing, cited: list[Cit
     for key, value in pod.map("spec.nodeSelector").items():
         if any(n.labels.get(key) == value for n in nodes):
             continue
-        field = f"{workload.template}.nodeSelector['{key}']" if "." in key or "/" in key else f"{workload.template}.nodeSelector.{key}"
+        field = (
+            f"{workload.template}.nodeSelector['{key}']"
+            if "." in key or "/" in key
+            else f"{workload.template}.nodeSelector.{key}"
+        )
         cited.append(view.cite(pod, "spec.nodeSelector"))
         have = [text(n.labels.get(key)) for n in nodes if key in n.labels]
         near = nearest(text(value), have)
-        fixes = [set_path(workload.thing, field, near, f"Select {key}={near}", "nodes carry that value")] if near else []
+        fixes = (
+            [set_path(workload.thing, field, near, f"Select {key}={near}", "nodes carry that value")] if near else []
+        )
         if not have or not near:
-            fixes.append(set_path(workload.thing, field, None, f"Drop the node selector {key}", "right if the pod needs no such node"))
-        fixes.append(outside(f"Or label a suitable node {key}={value}", "right if such a node exists and only lost its label"))
-        return _draft(view, workload, field, f"no node carries the label {key}={value} that its nodeSelector asks for", 0.95, cited, fixes)
-    if pod.map("spec.nodeSelector") and not any(_fits(workload, pod, n) for n in nodes):
+            fixes.append(
+                set_path(
+                    workload.thing, field, None, f"Drop the node selector {key}", "right if the pod needs no such node"
+                )
+            )
+        fixes.append(
+            outside(f"Or label a suitable node {key}={value}", "right if such a node exists and only lost its label")
+        )
+        return _draft(
+            view,
+            workload,
+            field,
+            f"no node carries the label {key}={value} that its nodeSelector asks for",
+            0.95,
+            cited,
+            fixes,
+        )
+    if pod.map("spec.nodeSelector") and not any(fits(pod, n) for n in nodes):
         field = f"{workload.template}.nodeSelector"
-        return _draft(view, workload, field, "no node carries all labels of its nodeSelector at once", 0.85, [*cited, view.cite(pod, "spec.nodeSelector")], [])
-    if pod.map("spec.affinity.nodeAffinity") and not any(_fits(workload, pod, n) for n in nodes):
+        return _draft(
+            view,
+            workload,
+            field,
+            "no node carries all labels of its nodeSelector at once",
+            0.85,
+            [*cited, view.cite(pod, "spec.nodeSelector")],
+            [],
+        )
+    if pod.map("spec.affinity.nodeAffinity") and not any(fits(pod, n) for n in nodes):
         field = f"{workload.template}.affinity.nodeAffinity"
-        fix = set_path(workload.thing, field, None, "Drop the required node affinity", "right if the pod runs on any node")
-        return _draft(view, workload, field, "no node satisfies its required node affinity", 0.93, [*cited, view.cite(pod, "spec.affinity.nodeAffinity")], [fix])
+        fix = set_path(
+            workload.thing, field, None, "Drop the required node affinity", "right if the pod runs on any node"
+        )
+        return _draft(
+            view,
+            workload,
+            field,
+            "no node satisfies its required node affinity",
+            0.93,
+            [*cited, view.cite(pod, "spec.affinity.nodeAffinity")],
+            [fix],
+        )
     return None
 
 
 def _taints(view: ClusterView, workload: Workload, pod: Thing, message: str, cited: list[Citation]) -> Draft:
-    nodes = [n for n in view.all("nodes") if _fits(workload, pod, n)]
-    tainted = [(n, _untolerated(pod, n)) for n in nodes if _untolerated(pod, n)]
+    nodes = [n for n in view.all("nodes") if fits(pod, n)]
+    tainted = [(n, untolerated(pod, n)) for n in nodes if untolerated(pod, n)]
     pressed = [(n, k) for n, keys in tainted for k in keys if k.startswith("node.kubernetes.io/")]
     if pressed:
         node, taint = pressed[0]
-        return Draft("node", node.target, "spec.taints", f"{workload.name()} gets no node: {node.name} is tainted {taint}.", 0.85, Level.PLATFORM,
-                     (*cited, view.cite(node, "spec.taints")), workload.keys | {node.key + "#taint"}, workload.keys,
-                     (outside(f"Mend node {node.name}: the taint goes away by itself", "the node controller sets it from a condition"),))  # fmt: skip
+        return Draft(
+            "node",
+            node.target,
+            "spec.taints",
+            f"{workload.name()} gets no node: {node.name} is tainted {taint}.",
+            0.85,
+            Level.PLATFORM,
+            (*cited, view.cite(node, "spec.taints")),
+            workload.keys | {node.key + "#taint"},
+            workload.keys,
+            (
+                outside(
+                    f"Mend node {node.name}: the taint goes away by itself",
+                    "the node controller sets it from a condition",
+                ),
+            ),
+        )
     field = f"{workload.template}.tolerations"
     fixes = []
     if tainted:
         node, keys = tainted[0]
         cited.append(view.cite(node, "spec.taints", "metadata.name"))
         taint2 = next(t for t in node.rows("spec.taints") if t.get("key") == keys[0])
-        toleration = {"key": keys[0], "operator": "Equal", "value": text(taint2.get("value")), "effect": text(taint2.get("effect"))}
+        toleration = {
+            "key": keys[0],
+            "operator": "Equal",
+            "value": text(taint2.get("value")),
+            "effect": text(taint2.get("effect")),
+        }
         if not toleration["value"]:
             toleration = {"key": keys[0], "operator": "Exists", "effect": text(taint2.get("effect"))}
         kept = [dict(t) for t in rows(workload.spec.get("tolerations"))]
-        fixes.append(set_path(workload.thing, field, [*kept, toleration], f"Tolerate {keys[0]}", "the pod is meant for that node"))
-    return _draft(view, workload, field, f"the nodes that fit have taints that it does not tolerate ({funnel(message)})", 0.9, cited, fixes)
+        fixes.append(
+            set_path(
+                workload.thing, field, [*kept, toleration], f"Tolerate {keys[0]}", "the pod is meant for that node"
+            )
+        )
+    return _draft(
+        view,
+        workload,
+        field,
+        f"the nodes that fit have taints that it does not tolerate ({funnel(message)})",
+        0.9,
+        cited,
+        fixes,
+    )
 
 
 def _relax(view: ClusterView, workload: Workload, pod: Thing, field: str, title: str, message: str) -> list[Fix]:
     place = f"{workload.template}.{field}"
     own = workload.thing.at(place)
     if field.startswith("affinity") and mapping(own).get("requiredDuringSchedulingIgnoredDuringExecution"):
-        terms = [{"weight": 100, "podAffinityTerm": dict(t)} for t in rows(mapping(own)["requiredDuringSchedulingIgnoredDuringExecution"])]
+        terms = [
+            {"weight": 100, "podAffinityTerm": dict(t)}
+            for t in rows(mapping(own)["requiredDuringSchedulingIgnoredDuringExecution"])
+        ]
         softened = {"preferredDuringSchedulingIgnoredDuringExecution": terms}
-        return [set_path(workload.thing, place, softened, title, "keeps the wish, and runs where it cannot be met"),
-                outside("Or add a node, or ask for fewer replicas", "right if the rule must hold")]  # fmt: skip
+        return [
+            set_path(workload.thing, place, softened, title, "keeps the wish, and runs where it cannot be met"),
+            outside("Or add a node, or ask for fewer replicas", "right if the rule must hold"),
+        ]
     if field == "topologySpreadConstraints" and own:
         softened_rows = [{**dict(t), "whenUnsatisfiable": "ScheduleAnyway"} for t in rows(own)]
-        return [set_path(workload.thing, place, softened_rows, title, "keeps the wish, and runs where it cannot be met")]
+        return [
+            set_path(workload.thing, place, softened_rows, title, "keeps the wish, and runs where it cannot be met")
+        ]
     return [outside("Remove hostPort, or run one replica a node as a DaemonSet", "a port of a node serves one pod")]
 
 
 def _gated(view: ClusterView, workload: Workload, pod: Thing) -> Draft:
     names = ", ".join(text(g.get("name")) for g in pod.rows("spec.schedulingGates"))
-    return Draft("scheduling", workload.thing.target, f"{workload.template}.schedulingGates", f"{workload.name()} waits: scheduling gate {names} is closed.",
-                 0.85, Level.WORKLOAD, (view.cite(pod, "spec.schedulingGates"),), workload.keys, workload.keys,
-                 (outside(f"Ask the controller that owns gate {names}", "whoever set a gate opens it"),))  # fmt: skip
+    return Draft(
+        "scheduling",
+        workload.thing.target,
+        f"{workload.template}.schedulingGates",
+        f"{workload.name()} waits: scheduling gate {names} is closed.",
+        0.85,
+        Level.WORKLOAD,
+        (view.cite(pod, "spec.schedulingGates"),),
+        workload.keys,
+        workload.keys,
+        (outside(f"Ask the controller that owns gate {names}", "whoever set a gate opens it"),),
+    )

@@ -1,4 +1,4 @@
-"""Services and Ingresses: selectors, ports, endpoints, load balancers, back ends."""
+"""Services: selectors, ports, endpoints, load balancers, names of other hosts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import ports
-from agents.expert.remedies import json_patch, merge_patch, nearest, outside, pointer, set_path
+from agents.expert.remedies import merge_patch, nearest, outside, set_path
 from agents.expert.workload import Workload, containers, is_ready, log_lines, template_of, workload_of, workloads
 from assistant.domain.raw import fold_int, mapping, rows, text
 from assistant.domain.view import ClusterView, Log, Thing
@@ -16,7 +16,7 @@ PATIENCE = timedelta(minutes=2)
 
 
 def analyze(view: ClusterView) -> list[Draft]:
-    """Return what is wrong with the Services and Ingresses of the view."""
+    """Return what is wrong with the Services of the view."""
     found: list[Draft] = []
     for service in view.all("services"):
         selector = service.map("spec.selector")
@@ -26,14 +26,14 @@ def analyze(view: ClusterView) -> list[Draft]:
             found += _selected(view, service, selector)
         if service.text("spec.type") == "LoadBalancer":
             found += _balancer(view, service)
-    for ingress in view.all("ingresses.networking.k8s.io"):
-        found += _ingress(view, ingress)
     return found
 
 
 def _selected(view: ClusterView, service: Thing, selector: object) -> list[Draft]:
     wanted = mapping(selector)
-    pods = [p for p in view.pods_with(service.namespace, wanted) if p.text("status.phase") not in ("Succeeded", "Failed")]
+    pods = [
+        p for p in view.pods_with(service.namespace, wanted) if p.text("status.phase") not in ("Succeeded", "Failed")
+    ]
     if not pods:
         return _nobody(view, service, {str(k): str(v) for k, v in wanted.items()})
     found = _ports(view, service, pods)
@@ -41,11 +41,21 @@ def _selected(view: ClusterView, service: Thing, selector: object) -> list[Draft
     if not ready and service.at("spec.publishNotReadyAddresses") is not True:
         slice_ = _slice(view, service)
         cited = [view.cite(slice_, "endpoints")] if slice_ is not None else [view.cite(pods[0], "status.conditions")]
-        found.append(Draft(
-            "service", service.target, "spec.selector", f"Service {service.name} has no ready endpoint: none of its {len(pods)} pods is ready.",
-            0.5, Level.TRAFFIC, tuple(cited), frozenset({service.key, *(p.key for p in pods)}), frozenset({service.key}),
-            outside="Mend the pods behind it", missing="why its pods are not ready",
-        ))  # fmt: skip
+        found.append(
+            Draft(
+                "service",
+                service.target,
+                "spec.selector",
+                f"Service {service.name} has no ready endpoint: none of its {len(pods)} pods is ready.",
+                0.5,
+                Level.TRAFFIC,
+                tuple(cited),
+                frozenset({service.key, *(p.key for p in pods)}),
+                frozenset({service.key}),
+                outside="Mend the pods behind it",
+                missing="why its pods are not ready",
+            )
+        )
     return found
 
 
@@ -67,11 +77,15 @@ def _nobody(view: ClusterView, service: Thing, wanted: dict[str, str]) -> list[D
         fits = sum(labels.get(k) == v for k, v in wanted.items())
         if fits == len(wanted):
             return _empty(view, service, workload)
-        likeness = fits * 2 + (nearest(service.name, [workload.thing.name]) != "") + 2 * (service.name == workload.thing.name)
+        likeness = (
+            fits * 2 + (nearest(service.name, [workload.thing.name]) != "") + 2 * (service.name == workload.thing.name)
+        )
         if likeness:
             near.append((likeness, workload, labels))
     slice_ = _slice(view, service)
-    cited = [view.cite(service, "spec.selector")] + ([view.cite(slice_, "endpoints", "metadata.name")] if slice_ is not None else [])
+    cited = [view.cite(service, "spec.selector")] + (
+        [view.cite(slice_, "endpoints", "metadata.name")] if slice_ is not None else []
+    )
     fixes: list[Fix] = []
     field, why, best = "spec.selector", "no pod carries these labels", None
     near.sort(key=lambda item: -item[0])
@@ -86,16 +100,42 @@ def _nobody(view: ClusterView, service: Thing, wanted: dict[str, str]) -> list[D
         if best.pods:
             cited.append(view.cite(best.pods[0], "metadata.labels"))
         if any(labels.get(k) for k in wanted):
-            fixes.append(merge_patch(service, {"spec": {"selector": change}}, f"Select the labels that the pods of {best.thing.name} carry",
-                                     "changes the Service only; no pod is replaced", f"put {wanted} back"))  # fmt: skip
+            fixes.append(
+                merge_patch(
+                    service,
+                    {"spec": {"selector": change}},
+                    f"Select the labels that the pods of {best.thing.name} carry",
+                    "changes the Service only; no pod is replaced",
+                    f"put {wanted} back",
+                )
+            )
         else:
             fresh = {k: v for k, v in labels.items() if k in _own_selector(best)}
-            fixes.append(merge_patch(service, {"spec": {"selector": {**dict.fromkeys(wanted), **fresh}}},
-                                     f"Select the pods of {best.thing.name}", "its name fits", f"put {wanted} back"))  # fmt: skip
+            fixes.append(
+                merge_patch(
+                    service,
+                    {"spec": {"selector": {**dict.fromkeys(wanted), **fresh}}},
+                    f"Select the pods of {best.thing.name}",
+                    "its name fits",
+                    f"put {wanted} back",
+                )
+            )
     fixes.append(outside("Or label the pods as the Service expects", "right if several things select by that label"))
     sure = 0.93 if best is not None and best.pods else 0.7
-    return [Draft("service", service.target, field, f"Service {service.name} has no endpoints: {why}.", sure, Level.OBJECT,
-                  tuple(cited), frozenset({service.key}), frozenset({service.key}), tuple(fixes))]  # fmt: skip
+    return [
+        Draft(
+            "service",
+            service.target,
+            field,
+            f"Service {service.name} has no endpoints: {why}.",
+            sure,
+            Level.OBJECT,
+            tuple(cited),
+            frozenset({service.key}),
+            frozenset({service.key}),
+            tuple(fixes),
+        )
+    ]
 
 
 def _own_selector(workload: Workload) -> list[str]:
@@ -110,14 +150,39 @@ def _labels(workload: Workload) -> dict[str, object]:
 def _empty(view: ClusterView, service: Thing, workload: Workload) -> list[Draft]:
     thing = workload.thing
     if thing.at("spec.replicas") != 0:
-        return [Draft("service", service.target, "spec.selector", f"Service {service.name} has no endpoints: {workload.name()} has no running pods.",
-                      0.5, Level.TRAFFIC, (view.cite(service, "spec.selector"),), frozenset({service.key, thing.key}),
-                      frozenset({service.key}), outside=f"Mend {workload.name()}", missing="why it has no pods")]  # fmt: skip
+        return [
+            Draft(
+                "service",
+                service.target,
+                "spec.selector",
+                f"Service {service.name} has no endpoints: {workload.name()} has no running pods.",
+                0.5,
+                Level.TRAFFIC,
+                (view.cite(service, "spec.selector"),),
+                frozenset({service.key, thing.key}),
+                frozenset({service.key}),
+                outside=f"Mend {workload.name()}",
+                missing="why it has no pods",
+            )
+        ]
     before = fold_int(thing.annotations.get("deployment.kubernetes.io/desired-replicas"))
-    fix = set_path(thing, "spec.replicas", max(before, 1), f"Scale {thing.name} up again", "nothing serves while it is at 0")
-    return [Draft("service", thing.target, "spec.replicas", f"{workload.name()} is scaled to 0 replicas, so Service {service.name} has no endpoints.",
-                  0.8, Level.WORKLOAD, (view.cite(thing, "spec.replicas"), view.cite(service, "spec.selector")), frozenset({thing.key}),
-                  frozenset({service.key, thing.key}), (fix,))]  # fmt: skip
+    fix = set_path(
+        thing, "spec.replicas", max(before, 1), f"Scale {thing.name} up again", "nothing serves while it is at 0"
+    )
+    return [
+        Draft(
+            "service",
+            thing.target,
+            "spec.replicas",
+            f"{workload.name()} is scaled to 0 replicas, so Service {service.name} has no endpoints.",
+            0.8,
+            Level.WORKLOAD,
+            (view.cite(thing, "spec.replicas"), view.cite(service, "spec.selector")),
+            frozenset({thing.key}),
+            frozenset({service.key, thing.key}),
+            (fix,),
+        )
+    ]
 
 
 def _ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
@@ -128,7 +193,11 @@ def _ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
             continue
         wanted = entry.get("targetPort", entry.get("port"))
         pod = pods[0]
-        declared = {text(p.get("name")): fold_int(p.get("containerPort")) for c in pod.rows("spec.containers") for p in rows(c.get("ports"))}
+        declared = {
+            text(p.get("name")): fold_int(p.get("containerPort"))
+            for c in pod.rows("spec.containers")
+            for p in rows(c.get("ports"))
+        }
         workload = workload_of(view, pod)
         heard = [h for c in containers(workload, pod) if not c.init for h in ports(log_lines(view, c))]
         place = f"spec.ports[{i}].targetPort"
@@ -139,7 +208,7 @@ def _ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
             number = int(wanted) if isinstance(wanted, str) else fold_int(wanted)
             open_ports = {p for p, _, _ in heard} | probed
             bad = number not in open_ports | set(declared.values()) and bool(open_ports or declared)
-            bad = bad or bool(heard) and number not in {p for p, _, _ in heard} | probed
+            bad = bad or (bool(heard) and number not in {p for p, _, _ in heard} | probed)
         if not bad:
             continue
         real = _best(declared, heard, probed)
@@ -149,12 +218,21 @@ def _ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
         fixes = []
         if real:
             fixes.append(set_path(service, place, real, f"Send traffic to port {real}", "the pods listen there"))
-        found.append(Draft(
-            "service", service.target, place,
-            f"Service {service.name} sends traffic to port {wanted}, " + (f"but its pods listen on {real}." if real else "which its pods do not have."),
-            0.93 if heard or isinstance(wanted, str) else 0.75, Level.OBJECT, tuple(cited), frozenset({service.key}),
-            frozenset({service.key}), tuple(fixes),
-        ))  # fmt: skip
+        found.append(
+            Draft(
+                "service",
+                service.target,
+                place,
+                f"Service {service.name} sends traffic to port {wanted}, "
+                + (f"but its pods listen on {real}." if real else "which its pods do not have."),
+                0.93 if heard or isinstance(wanted, str) else 0.75,
+                Level.OBJECT,
+                tuple(cited),
+                frozenset({service.key}),
+                frozenset({service.key}),
+                tuple(fixes),
+            )
+        )
     return found
 
 
@@ -185,82 +263,78 @@ def _balancer(view: ClusterView, service: Thing) -> list[Draft]:
     if service.rows("status.loadBalancer.ingress") or view.now - service.created < PATIENCE:
         return []
     said = next((e for e in view.events_of(service) if e.text("type") == "Warning"), None)
-    cited = [view.cite(service, "spec.type", "status.loadBalancer")] + ([view.cite(said, "message")] if said is not None else [])
-    fix = merge_patch(service, {"spec": {"type": "NodePort"}}, "Expose it as NodePort instead",
-                      "needs nothing in the cluster; clients must use a node's address", "set spec.type back to LoadBalancer")  # fmt: skip
-    note = outside("Install a load-balancer implementation (a cloud controller, or one like MetalLB)",
-                   "right if the cluster is meant to hand out external addresses")  # fmt: skip
-    why = f"the load balancer cannot be made: {said.text('message')[:140]}" if said is not None else "nothing in the cluster provides load balancers"
-    return [Draft("service", service.target, "spec.type (status.loadBalancer)",
-                  f"Service {service.name} of type LoadBalancer has no external address: {why}.", 0.9, Level.OBJECT, tuple(cited),
-                  frozenset({service.key + "#external"}), frozenset({service.key + "#external"}), (note, fix))]  # fmt: skip
+    cited = [view.cite(service, "spec.type", "status.loadBalancer")] + (
+        [view.cite(said, "message")] if said is not None else []
+    )
+    fix = merge_patch(
+        service,
+        {"spec": {"type": "NodePort"}},
+        "Expose it as NodePort instead",
+        "needs nothing in the cluster; clients must use a node's address",
+        "set spec.type back to LoadBalancer",
+    )
+    note = outside(
+        "Install a load-balancer implementation (a cloud controller, or one like MetalLB)",
+        "right if the cluster is meant to hand out external addresses",
+    )
+    why = (
+        f"the load balancer cannot be made: {said.text('message')[:140]}"
+        if said is not None
+        else "nothing in the cluster provides load balancers"
+    )
+    return [
+        Draft(
+            "service",
+            service.target,
+            "spec.type (status.loadBalancer)",
+            f"Service {service.name} of type LoadBalancer has no external address: {why}.",
+            0.9,
+            Level.OBJECT,
+            tuple(cited),
+            frozenset({service.key + "#external"}),
+            frozenset({service.key + "#external"}),
+            (note, fix),
+        )
+    ]
 
 
 def _external(view: ClusterView, service: Thing) -> list[Draft]:
     host = service.text("spec.externalName").rstrip(".")
     parts = host.removesuffix(".cluster.local").split(".")
-    if len(parts) != 3 or parts[2] != "svc" or view.namespace and parts[1] != view.namespace or not view.complete("services", parts[1]):
+    if (
+        len(parts) != 3
+        or parts[2] != "svc"
+        or (view.namespace and parts[1] != view.namespace)
+        or not view.complete("services", parts[1])
+    ):
         return []
     if view.find("Service", parts[1], parts[0]) is not None:
         return []
     near = nearest(parts[0], [s.name for s in view.all("services", parts[1]) if s.name != service.name])
-    fixes = [set_path(service, "spec.externalName", host.replace(parts[0], near, 1), f"Point it at Service {near}", "that Service exists")] if near else []
-    return [Draft("dns", service.target, "spec.externalName", f"Service {service.name} stands for {host}, and no Service has that name.",
-                  0.85, Level.OBJECT, (view.cite(service, "spec.externalName"),), frozenset({service.key}), frozenset({service.key}), tuple(fixes))]  # fmt: skip
-
-
-def _ingress(view: ClusterView, ingress: Thing) -> list[Draft]:
-    found = []
-    places = [("spec.defaultBackend", ingress.map("spec.defaultBackend"))]
-    for i, rule in enumerate(ingress.rows("spec.rules")):
-        for j, path in enumerate(rows(mapping(rule.get("http")).get("paths"))):
-            places.append((f"spec.rules[{i}].http.paths[{j}].backend", mapping(path.get("backend"))))
-    key = frozenset({ingress.key})
-    for place, backend in places:
-        wanted = mapping(backend.get("service"))
-        name = text(wanted.get("name"))
-        if not name or not view.complete("services", ingress.namespace):
-            continue
-        service = view.find("Service", ingress.namespace, name)
-        if service is None:
-            near = nearest(name, [s.name for s in view.all("services", ingress.namespace)])
-            field = f"{place}.service.name"
-            fixes = [set_path(ingress, field, near, f"Send traffic to Service {near}", "that Service exists")] if near else []
-            found.append(Draft("network", ingress.target, field, f"Ingress {ingress.name} sends traffic to Service {name}, which does not exist"
-                               + (f" ({near} does)." if near else "."), 0.93, Level.OBJECT, (view.cite(ingress, field),), key, key, tuple(fixes)))  # fmt: skip
-            continue
-        asked = mapping(wanted.get("port"))
-        table = service.rows("spec.ports")
-        number, named = asked.get("number"), asked.get("name")
-        if table and not any(number == p.get("port") if number is not None else named == p.get("name") for p in table):
-            field = f"{place}.service.port"
-            value = {"number": fold_int(table[0].get("port"))}
-            found.append(Draft("network", ingress.target, field, f"Ingress {ingress.name} sends traffic to port {number or named} of Service {name}, "
-                               f"which serves {', '.join(str(p.get('port')) for p in table)}.", 0.93, Level.OBJECT,
-                               (view.cite(ingress, field), view.cite(service, "spec.ports")), key, key,
-                               (json_patch(ingress, [{"op": "replace", "path": pointer(field), "value": value}],
-                                           f"Use port {value['number']}", "the Service serves that port", "put the old port back"),)))  # fmt: skip
-    found += _ingress_rest(view, ingress, key)
-    return found
-
-
-def _ingress_rest(view: ClusterView, ingress: Thing, key: frozenset[str]) -> list[Draft]:
-    found = []
-    name = ingress.text("spec.ingressClassName")
-    classes = [c.name for c in view.all("ingressclasses.networking.k8s.io")]
-    if name and view.complete("ingressclasses.networking.k8s.io") and name not in classes:
-        near = nearest(name, classes) or (classes[0] if len(classes) == 1 else "")
-        fixes = [set_path(ingress, "spec.ingressClassName", near, f"Use class {near}", "that class exists")] if near else []
-        fixes.append(outside(f"Or install the controller that provides IngressClass {name}", "no controller serves this Ingress"))
-        found.append(Draft("network", ingress.target, "spec.ingressClassName", f"Ingress {ingress.name} asks for class {name}, which does not exist.",
-                           0.9, Level.OBJECT, (view.cite(ingress, "spec.ingressClassName"),), key, key, tuple(fixes)))  # fmt: skip
-    for i, tls in enumerate(ingress.rows("spec.tls")):
-        secret = text(tls.get("secretName"))
-        if secret and view.complete("secrets", ingress.namespace) and view.find("Secret", ingress.namespace, secret) is None:
-            near = nearest(secret, [s.name for s in view.all("secrets", ingress.namespace) if s.text("type") == "kubernetes.io/tls"])
-            field = f"spec.tls[{i}].secretName"
-            fixes = [set_path(ingress, field, near, f"Use Secret {near}", "that TLS Secret exists")] if near else [
-                outside(f"Issue a certificate into Secret {secret}", "a certificate is issued, not edited")]  # fmt: skip
-            found.append(Draft("tls", ingress.target, field, f"Ingress {ingress.name} uses the certificate in Secret {secret}, which does not exist.",
-                               0.8, Level.OBJECT, (view.cite(ingress, field),), key, key, tuple(fixes)))  # fmt: skip
-    return found
+    fixes = (
+        [
+            set_path(
+                service,
+                "spec.externalName",
+                host.replace(parts[0], near, 1),
+                f"Point it at Service {near}",
+                "that Service exists",
+            )
+        ]
+        if near
+        else []
+    )
+    return [
+        Draft(
+            "dns",
+            service.target,
+            "spec.externalName",
+            f"Service {service.name} stands for {host}, and no Service has that name.",
+            0.85,
+            Level.OBJECT,
+            (view.cite(service, "spec.externalName"),),
+            frozenset({service.key}),
+            frozenset({service.key}),
+            tuple(fixes),
+        )
+    ]

@@ -44,13 +44,28 @@ def _keys(view: ClusterView, claim: Thing, pods: list[Thing]) -> frozenset[str]:
 
 def _unbound(view: ClusterView, claim: Thing, pods: list[Thing]) -> Draft | None:
     events = view.events_of(claim)
-    said = next((e for e in events if e.text("reason") in ("ProvisioningFailed", "FailedBinding", "VolumeMismatch")), None)
-    cited = [view.cite(claim, "spec.storageClassName", "status.phase")] + ([view.cite(said, "message")] if said is not None else [])
+    said = next(
+        (e for e in events if e.text("reason") in ("ProvisioningFailed", "FailedBinding", "VolumeMismatch")), None
+    )
+    cited = [view.cite(claim, "spec.storageClassName", "status.phase")] + (
+        [view.cite(said, "message")] if said is not None else []
+    )
     keys = _keys(view, claim, pods)
 
     def draft(field: str, why: str, sure: float, fixes: list[Fix], note: bool = False) -> Draft:
-        return Draft("storage", claim.target, field, f"PersistentVolumeClaim {claim.name} is not bound: {why}.", sure, Level.OBJECT,
-                     tuple(cited), keys, keys, tuple(fixes), note=note)  # fmt: skip
+        return Draft(
+            "storage",
+            claim.target,
+            field,
+            f"PersistentVolumeClaim {claim.name} is not bound: {why}.",
+            sure,
+            Level.OBJECT,
+            tuple(cited),
+            keys,
+            keys,
+            tuple(fixes),
+            note=note,
+        )
 
     classes = view.all(CLASSES)
     name = claim.at("spec.storageClassName")
@@ -58,34 +73,87 @@ def _unbound(view: ClusterView, claim: Thing, pods: list[Thing]) -> Draft | None
     volumes = [v for v in view.all("persistentvolumes") if v.text("spec.storageClassName") == text(name)]
     if claim.text("spec.volumeName") and view.complete("persistentvolumes"):
         volume = view.find("PersistentVolume", "", claim.text("spec.volumeName"))
-        why = f"it asks for volume {claim.text('spec.volumeName')}, which " + ("belongs to another claim or does not fit" if volume is not None else "does not exist")
-        return draft("spec.volumeName", why, 0.9, [outside("Name a volume that is Available, or leave the choice to the cluster", "a claim's volume cannot be changed")])
+        why = f"it asks for volume {claim.text('spec.volumeName')}, which " + (
+            "belongs to another claim or does not fit" if volume is not None else "does not exist"
+        )
+        return draft(
+            "spec.volumeName",
+            why,
+            0.9,
+            [
+                outside(
+                    "Name a volume that is Available, or leave the choice to the cluster",
+                    "a claim's volume cannot be changed",
+                )
+            ],
+        )
     if text(name) and holder is None and view.complete(CLASSES) and not volumes:
         default = [c.name for c in classes if c.annotations.get(DEFAULT) == "true"]
         near = nearest(text(name), [c.name for c in classes]) or (default or [c.name for c in classes] or [""])[0]
         if near:
             cited.append(view.cite(next(c for c in classes if c.name == near), "metadata.name"))
         have = f"; the cluster has {', '.join(c.name for c in classes[:4])}" if classes else "; the cluster has none"
-        return draft("spec.storageClassName", f"StorageClass {name} does not exist{have}", 0.95, _again(claim, {"storageClassName": near}, f"class {near}") if near else [])
+        return draft(
+            "spec.storageClassName",
+            f"StorageClass {name} does not exist{have}",
+            0.95,
+            _again(claim, {"storageClassName": near}, f"class {near}") if near else [],
+        )
     if name is None and not any(c.annotations.get(DEFAULT) == "true" for c in classes) and view.complete(CLASSES):
         one = classes[0].name if len(classes) == 1 else ""
-        return draft("spec.storageClassName", "it names no StorageClass and the cluster has no default one", 0.92,
-                     _again(claim, {"storageClassName": one}, f"class {one}") if one else [outside("Name a StorageClass", "there are several")])  # fmt: skip
+        return draft(
+            "spec.storageClassName",
+            "it names no StorageClass and the cluster has no default one",
+            0.92,
+            _again(claim, {"storageClassName": one}, f"class {one}")
+            if one
+            else [outside("Name a StorageClass", "there are several")],
+        )
     message = said.text("message") if said is not None else ""
     modes = texts(claim.at("spec.accessModes"))
-    if said is not None and re.search(r"access ?mode|ReadWriteMany|only support|not support|multi[- ]?node", message, re.IGNORECASE):
-        return draft("spec.accessModes", f"the provisioner refuses access mode {', '.join(modes)}: {message[:120]}", 0.93, _again(claim, {"accessModes": ["ReadWriteOnce"]}, "ReadWriteOnce"))
-    if holder is not None and holder.text("provisioner") == "kubernetes.io/no-provisioner" or not text(name) and name is not None:
-        return draft(*_static(claim, volumes), 0.85, [outside("Make a volume that fits the claim", "this class does not make volumes by itself")])
+    if said is not None and re.search(
+        r"access ?mode|ReadWriteMany|only support|not support|multi[- ]?node", message, re.IGNORECASE
+    ):
+        return draft(
+            "spec.accessModes",
+            f"the provisioner refuses access mode {', '.join(modes)}: {message[:120]}",
+            0.93,
+            _again(claim, {"accessModes": ["ReadWriteOnce"]}, "ReadWriteOnce"),
+        )
+    if (holder is not None and holder.text("provisioner") == "kubernetes.io/no-provisioner") or (
+        not text(name) and name is not None
+    ):
+        return draft(
+            *_static(claim, volumes),
+            0.85,
+            [outside("Make a volume that fits the claim", "this class does not make volumes by itself")],
+        )
     if holder is not None and holder.text("volumeBindingMode") == "WaitForFirstConsumer" and not pods:
-        return draft("spec.storageClassName", "no pod uses it yet (WaitForFirstConsumer), which is as it should be", 0.9, [], note=True)
+        return draft(
+            "spec.storageClassName",
+            "no pod uses it yet (WaitForFirstConsumer), which is as it should be",
+            0.9,
+            [],
+            note=True,
+        )
     if said is not None:
-        field = "spec.resources.requests.storage" if re.search(r"size|capacity|space|quota|larger|exceed", message, re.IGNORECASE) else "spec.storageClassName"
-        return draft(field, message[:160], 0.85, [outside("Act on what the provisioner says", "the claim and its class exist")])
+        field = (
+            "spec.resources.requests.storage"
+            if re.search(r"size|capacity|space|quota|larger|exceed", message, re.IGNORECASE)
+            else "spec.storageClassName"
+        )
+        return draft(
+            field, message[:160], 0.85, [outside("Act on what the provisioner says", "the claim and its class exist")]
+        )
     waiting = next((e for e in events if e.text("reason") == "ExternalProvisioning"), None)
     if waiting is not None and view.now - claim.created > YOUNG:
         cited.append(view.cite(waiting, "message"))
-        return draft("spec.storageClassName", f"the provisioner of class {text(name)} does not answer", 0.75, [outside("Look at the provisioner's pods and log", "it has been asked and makes no volume")])
+        return draft(
+            "spec.storageClassName",
+            f"the provisioner of class {text(name)} does not answer",
+            0.75,
+            [outside("Look at the provisioner's pods and log", "it has been asked and makes no volume")],
+        )
     return None
 
 
@@ -95,17 +163,34 @@ def _static(claim: Thing, volumes: list[Thing]) -> tuple[str, str]:
     if not free:
         return "spec.storageClassName", "no volume of its class is available"
     if all(quantity(v.at("spec.capacity.storage")) < want for v in free):
-        return "spec.resources.requests.storage", f"it asks for {claim.text('spec.resources.requests.storage')}, more than any available volume has"
+        return (
+            "spec.resources.requests.storage",
+            f"it asks for {claim.text('spec.resources.requests.storage')}, more than any available volume has",
+        )
     return "spec.accessModes", f"no available volume offers {', '.join(texts(claim.at('spec.accessModes')))}"
 
 
 def _again(claim: Thing, change: dict[str, object], what: str) -> list[Fix]:
     """Return delete and create: the spec of a claim is immutable; an unbound claim holds no data."""
     spec = {k: v for k, v in claim.map("spec").items() if k not in ("volumeName", "volumeMode")} | change
-    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim.name, "namespace": claim.namespace}, "spec": spec}
-    made = create("persistentvolumeclaims", body, f"Create claim {claim.name} again with {what}", "the spec of a claim cannot be changed in place")
-    return [delete(claim, f"Delete the unbound claim {claim.name}", "it holds no data: it was never bound", RiskLevel.CRITICAL),
-            Fix(made.title, made.risk, made.reason, made.action, made.kubectl, made.undo, then=True)]  # fmt: skip
+    body = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": claim.name, "namespace": claim.namespace},
+        "spec": spec,
+    }
+    made = create(
+        "persistentvolumeclaims",
+        body,
+        f"Create claim {claim.name} again with {what}",
+        "the spec of a claim cannot be changed in place",
+    )
+    return [
+        delete(
+            claim, f"Delete the unbound claim {claim.name}", "it holds no data: it was never bound", RiskLevel.CRITICAL
+        ),
+        Fix(made.title, made.risk, made.reason, made.action, made.kubectl, made.undo, then=True),
+    ]
 
 
 def _mounts(view: ClusterView) -> list[Draft]:
@@ -114,9 +199,21 @@ def _mounts(view: ClusterView) -> list[Draft]:
         if is_ready(pod) or not pod.text("spec.nodeName") or pod.deleting:
             continue
         workload = workload_of(view, pod)
-        event = next((e for e in view.events_of(pod) if MOUNT.search(e.text("reason")) and "registered" not in e.text("message")), None)
+        event = next(
+            (
+                e
+                for e in view.events_of(pod)
+                if MOUNT.search(e.text("reason")) and "registered" not in e.text("message")
+            ),
+            None,
+        )
         running = any("running" in mapping(s.get("state")) for s in pod.rows("status.containerStatuses"))
-        if event is None or running or workload.thing.key in found or re.search(r'(configmap|secret) "[^"]+" not found|non-existent', event.text("message")):
+        if (
+            event is None
+            or running
+            or workload.thing.key in found
+            or re.search(r'(configmap|secret) "[^"]+" not found|non-existent', event.text("message"))
+        ):
             continue
         found[workload.thing.key] = _mount(view, workload, pod, event)
     return list(found.values())
@@ -127,15 +224,34 @@ def _mount(view: ClusterView, workload: Workload, pod: Thing, event: Thing) -> D
     name = (re.search(r'volume \\?"([^"\\]+)', message) or ["", ""])[1]
     index = next((i for i, v in enumerate(rows(workload.spec.get("volumes"))) if v.get("name") == name), None)
     field = f"{workload.template}.volumes" + (f"[{index}]" if index is not None else "")
-    target, why, fixes = workload.thing.target, message[:180], [outside("Act on what the kubelet says of the volume", "no field of the cluster is plainly wrong")]
+    target, why, fixes = (
+        workload.thing.target,
+        message[:180],
+        [outside("Act on what the kubelet says of the volume", "no field of the cluster is plainly wrong")],
+    )
     if "Multi-Attach" in message:
         claims = [text(mapping(v.get("persistentVolumeClaim")).get("claimName")) for v in pod.rows("spec.volumes")]
         claim = next((c for n in claims if n and (c := view.find("PersistentVolumeClaim", pod.namespace, n))), None)
         why = "its volume is still attached to another node, and it can be attached to one only"
         if claim is not None:
             field = "spec.strategy.type" if workload.thing.kind == "Deployment" else field
-            fixes = [outside("Use the Recreate strategy, or a volume that several nodes can attach (ReadWriteMany)", f"claim {claim.name} is {', '.join(texts(claim.at('spec.accessModes')))}")]
+            fixes = [
+                outside(
+                    "Use the Recreate strategy, or a volume that several nodes can attach (ReadWriteMany)",
+                    f"claim {claim.name} is {', '.join(texts(claim.at('spec.accessModes')))}",
+                )
+            ]
     elif "hostPath type check failed" in message:
         why = "its hostPath does not exist on the node in the type that is asked for"
-    return Draft("storage", target, field, f"{workload.name()} cannot start: {why}.", 0.85, Level.WORKLOAD, (view.cite(event, "message"), view.cite(workload.thing, field)),
-                 workload.keys, workload.keys, tuple(fixes))  # fmt: skip
+    return Draft(
+        "storage",
+        target,
+        field,
+        f"{workload.name()} cannot start: {why}.",
+        0.85,
+        Level.WORKLOAD,
+        (view.cite(event, "message"), view.cite(workload.thing, field)),
+        workload.keys,
+        workload.keys,
+        tuple(fixes),
+    )
