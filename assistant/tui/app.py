@@ -157,7 +157,7 @@ class PilothouseApp(App[int]):
     def reconnect(self) -> None:
         """Open the session; does nothing while one is there."""
         if self.session is None and self.connect is not None:
-            self.run_worker(self._open(), group="connect", exclusive=True)
+            self.run_worker(self._open, group="connect", exclusive=True)
 
     async def _open(self) -> None:
         if self.connect is None:
@@ -217,12 +217,12 @@ class PilothouseApp(App[int]):
 
             def answered(text: str | None) -> None:
                 if text is not None and text.strip().lower() in ("y", "yes"):
-                    self.run_worker(self._leave(), group="leave")
+                    self.run_worker(self._leave, group="leave")
 
             if not isinstance(self.screen, ModalScreen):
                 self.push_screen(FieldScreen(f"{what}; quit? y, then enter: "), answered)
             return
-        self.run_worker(self._leave(), group="leave")
+        self.run_worker(self._leave, group="leave")
 
     async def _leave(self) -> None:
         if self._unsubscribe is not None:
@@ -358,6 +358,7 @@ class PilothouseApp(App[int]):
 
         waiting = self.case.waiting
         wanted = proposal_id or (waiting[0].proposal.id if waiting else "")
+        self.note = ""
         self.switch("approvals")
 
         def choose() -> None:

@@ -16,7 +16,7 @@ from assistant.tui.arming import Guard, Locks, Move
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Given, Line, Tone, line
 from assistant.tui.overlays import Field, FieldScreen
-from assistant.tui.screen import CaseScreen
+from assistant.tui.screen import CaseScreen, framed
 from assistant.tui.view import LinesView, Row, Rule
 
 NARROW_TABS = ("Diff", "Impact", "Checks", "Action", "Undo")
@@ -28,9 +28,9 @@ class ApprovalsScreen(CaseScreen):
     PLACE = Place.APPROVALS
     BINDINGS = bindings(Place.APPROVALS)
     AUTO_FOCUS = "#diff"
-    CSS = (
-        CaseScreen.CSS
-        + """
+    CSS = framed(
+        "ApprovalsScreen",
+        """
     ApprovalsScreen #facts { width: 46%; border-right: solid $border; }
     ApprovalsScreen #diff { width: 1fr; }
     ApprovalsScreen #brief { height: 3; }
@@ -40,7 +40,7 @@ class ApprovalsScreen(CaseScreen):
     ApprovalsScreen.-wide #brief, ApprovalsScreen.-wide #cardtabs { display: none; }
     ApprovalsScreen.-narrow #facts { display: none; }
     ApprovalsScreen.-tiny #title { display: block; }
-    """
+    """,
     )
 
     def __init__(self) -> None:
@@ -177,8 +177,8 @@ class ApprovalsScreen(CaseScreen):
             case "Checks":
                 return [*card.check_lines(proposal), BLANK, *card.why_lines(proposal)]
             case "Action":
-                title = line((" REQUEST BODY", Tone.HEADING))
-                return [*card.action_lines(proposal), title, *card.body_lines(proposal)]
+                title = line((" BODY", Tone.HEADING))
+                return [*card.action_lines(proposal), *card.request_lines(proposal), title, *card.body_lines(proposal)]
             case _:
                 return card.undo_lines(proposal)
 
@@ -240,20 +240,19 @@ class ApprovalsScreen(CaseScreen):
         elif self._hint:
             text = (f" {self._hint}", Tone.WARN)
         elif locks.reason:
-            text = (f" {locks.reason}" + self._name_left(proposal), Tone.WARN)
+            text = (" " + (self._name_left(proposal) if locks.name_missing else locks.reason), Tone.WARN)
         else:
             text = (" Nothing is armed. a arms, then enter sends it." + (tail if self.wide else ""), Tone.MUTED)
         hint.show(line(text))
 
     def _name_left(self, proposal: Proposal) -> str:
-        if not proposal.typed_name:
-            return ""
-        typed = self.query_one("#typed", Field).value
-        left = len(proposal.typed_name) - len(typed)
-        state = (
-            f"{left} characters left" if left > 0 else "does not match" if typed != proposal.typed_name else "matches"
-        )
-        return f" Name: {proposal.action.target.name} ({state}). Paste is ignored."
+        left = len(proposal.typed_name) - len(self.query_one("#typed", Field).value)
+        state = f"{left} left" if left > 0 else "does not match"
+        return f"Type its name to unlock: {proposal.typed_name} ({state}; paste is ignored)"
+
+    def state_word(self) -> str:
+        """Return `name` where letters go into the name field."""
+        return "name" if isinstance(self.focused, Field) else "normal"
 
     # Deciding ----------------------------------------------------------------------------------------------------
 
@@ -307,6 +306,10 @@ class ApprovalsScreen(CaseScreen):
             self.guard.disarm()
             if (known := self.known) is not None:
                 self._draw_bar(known)
+
+    def on_mouse_down(self) -> None:
+        """A click disarms, wherever it came from."""
+        self.disarm()
 
     def _decide(self, known: ProposalCase, answer: Answer, reason: str = "") -> None:
         proposal = known.proposal

@@ -38,9 +38,9 @@ class Locks:
         """Return the first reason as one sentence, "" where there is none."""
         if self.closed:
             return self.closed
-        if self.unread:
-            return "Read the diff to its end first (j, ctrl+d or G)."
-        return "Type the name of the object first." if self.name_missing else ""
+        if self.name_missing:
+            return "Type the name of the object first."
+        return "Read the diff to its end first (j, ctrl+d or G)." if self.unread else ""
 
 
 class Guard:

@@ -47,15 +47,20 @@ def risk_tone(level: RiskLevel) -> Tone:
 
 
 def action_lines(proposal: Proposal) -> list[Line]:
-    """Return WHAT WILL RUN: the exact request."""
+    """Return WHAT WILL RUN: verb, object, place, and the same as a kubectl line."""
     action, target = proposal.action, proposal.action.target
     place = f"namespace {target.namespace}" if target.namespace else "object of the whole cluster"
-    rows: list[tuple[str, Given]] = [
+    return columns([
         ("what", (f"{action.method} {target.api_version} {target.kind} {target.name}", Tone.STRONG)),
-        ("where", f"{place}   cluster {proposal.cluster}"),
-        ("as", proposal.identity),
-        ("path", action.path),
-    ]
+        ("where", f"{place}   cluster {proposal.cluster}   as {proposal.identity}"),
+        ("same as", (proposal.kubectl or "no kubectl equivalent", Tone.CODE)),
+    ])  # fmt: skip
+
+
+def request_lines(proposal: Proposal) -> list[Line]:
+    """Return the exact request but its body: path, query, type, preconditions."""
+    action, target = proposal.action, proposal.action.target
+    rows: list[tuple[str, Given]] = [("path", action.path)]
     rows += [("query", f"{name}={value}") for name, value in action.query]
     if action.content_type:
         rows.append(("type", action.content_type))
@@ -63,7 +68,6 @@ def action_lines(proposal: Proposal) -> list[Line]:
         rows.append(("only if", f"resourceVersion is {proposal.resource_version}"))
     if target.uid:
         rows.append(("uid", target.uid))
-    rows.append(("same as", (proposal.kubectl or "no kubectl equivalent", Tone.CODE)))
     return columns(rows)
 
 
@@ -189,9 +193,10 @@ def facts(proposal: Proposal) -> list[Line]:
         return line((f" {text}", Tone.HEADING), right=right)
 
     made = (f"as of {clock(proposal.created)} ", Tone.MUTED)
-    out = [title("WHAT WILL RUN"), *action_lines(proposal), title("WHY"), *why_lines(proposal)]
+    out = [title("WHAT WILL RUN"), *action_lines(proposal), *risk_lines(proposal), title("WHY"), *why_lines(proposal)]
     out += [title("CHECKS", [made]), *check_lines(proposal), title("BLAST RADIUS"), *impact_lines(proposal)]
-    out += [*risk_lines(proposal), title("UNDO"), *undo_lines(proposal), title("REQUEST BODY"), *body_lines(proposal)]
+    out += [title("UNDO"), *undo_lines(proposal)]
+    out += [title("EXACT REQUEST"), *request_lines(proposal), title("BODY"), *body_lines(proposal)]
     return out
 
 

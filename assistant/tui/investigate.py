@@ -12,7 +12,7 @@ from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Line, Tone, line
 from assistant.tui.panes import TABS, item_detail, tab_line, tab_lines
 from assistant.tui.prompt import Prompt
-from assistant.tui.screen import CaseScreen, keys_line
+from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.transcript import Transcript
 from assistant.tui.view import LinesView, Row, Rule
 
@@ -32,9 +32,9 @@ class InvestigateScreen(CaseScreen):
     PLACE = Place.INVESTIGATE
     BINDINGS = bindings(Place.INVESTIGATE)
     AUTO_FOCUS = "#prompt"
-    CSS = (
-        CaseScreen.CSS
-        + """
+    CSS = framed(
+        "InvestigateScreen",
+        """
     InvestigateScreen #transcript { width: 1fr; }
     InvestigateScreen #case { width: 38%; border-left: solid $border; }
     InvestigateScreen #items { height: 1fr; }
@@ -44,7 +44,7 @@ class InvestigateScreen(CaseScreen):
     InvestigateScreen.-narrow #case { display: none; border: none; width: 1fr; }
     InvestigateScreen.-narrow.-case #case { display: block; }
     InvestigateScreen.-narrow.-case #transcript { display: none; }
-    """
+    """,
     )
 
     def __init__(self) -> None:

@@ -122,7 +122,18 @@ def wrap(given: Line, width: int) -> list[tuple[Part, ...]]:
         used = sum(cell_width(text) for text, _ in rows[0])
         gap = SafeText(" " * max(1, width - used - right_cells))
         rows[0] = (*rows[0], (gap, Tone.PLAIN), *right)
-    return rows
+    return [_joined(row) for row in rows]
+
+
+def _joined(row: Sequence[Part]) -> tuple[Part, ...]:
+    """Return the row with neighbours of one tone as one part: the terminal gets fewer style changes."""
+    out: list[Part] = []
+    for text, tone in row:
+        if out and out[-1][1] is tone:
+            out[-1] = (SafeText(str.__add__(out[-1][0], text)), tone)
+        else:
+            out.append((text, tone))
+    return tuple(out)
 
 
 def _wrap_parts(given: Sequence[Part], first: int, width: int, hang: int) -> list[tuple[Part, ...]]:
@@ -134,7 +145,8 @@ def _wrap_parts(given: Sequence[Part], first: int, width: int, hang: int) -> lis
             cells = cell_width(word)
             if used + cells > room and word.isspace():
                 continue
-            if used + cells > room and used > start:
+            # A word that fits on no row is broken where it stands, not moved first.
+            if used + cells > room and used > start and not (cells > width - hang and room - used >= 8):
                 rows.append(tuple(row))
                 row, used, room, start = [(SafeText(" " * hang), Tone.PLAIN)] if hang else [], hang, width, hang
             rest = str(word)

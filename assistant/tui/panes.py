@@ -50,7 +50,7 @@ def _empty(what: str, then: str) -> list[Line]:
 
 def _short_request(evidence: Evidence) -> str:
     if evidence.target is not None:
-        return str(evidence.target)
+        return f"{evidence.target.kind} {evidence.target.name}"
     return evidence.request.split("?")[0].rsplit("/", 2)[-1]
 
 
@@ -168,7 +168,9 @@ def identity_line(case: Case, now: datetime, width: int, *, replayed: str = "") 
     if tokens:
         right.append(f"{tokens / 1000:.1f}k{' tok' if wide else ''}  ")
         right.append(f"${used.cost_usd:.2f}  " if used.cost_usd >= 0 else "$?  ")
-    if replayed:
+    if width < 40:
+        right = []
+    elif replayed:
         right.append((replayed, Tone.WARN))
     elif case.opened_at is not None:
         spent = max(0, int((now - case.opened_at).total_seconds()))
@@ -220,6 +222,12 @@ def status_line(case: Case, now: datetime, *, state: str, note: str, width: int,
     count = len(case.waiting)
     if not count:
         return line(*_fit(given, width))
-    words = f"{count} approval{'s' if count > 1 else ''} waiting (ga)" if width >= 100 else f"{count} approval (ga)"
+    words = (
+        f"{count} approval{'s' if count > 1 else ''} waiting (f2)"
+        if width >= 100
+        else f"{count} approval (f2)"
+        if width >= 40
+        else f"{count} waits (f2)"
+    )
     right: list[Given] = [(f" {words} ", Tone.ALERT)]
     return line(*_fit(given, width - len(words) - 4), right=right)

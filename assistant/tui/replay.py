@@ -20,7 +20,7 @@ from assistant.tui.markdown import markdown_lines
 from assistant.tui.overlays import TextScreen
 from assistant.tui.panes import evidence_item, finding_item, identity_line
 from assistant.tui.ports import Recording
-from assistant.tui.screen import CaseScreen, keys_line
+from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.transcript import clock, plan_lines
 from assistant.tui.view import LinesView, Row, Rule
 
@@ -38,16 +38,16 @@ class ReplayScreen(CaseScreen):
     PLACE = Place.REPLAY
     BINDINGS = bindings(Place.REPLAY)
     AUTO_FOCUS = "#steps"
-    CSS = (
-        CaseScreen.CSS
-        + """
+    CSS = framed(
+        "ReplayScreen",
+        """
     ReplayScreen #steps { width: 44%; border-right: solid $border; }
     ReplayScreen #state { width: 1fr; }
     ReplayScreen #timeline { height: 2; }
     ReplayScreen.-narrow #body { layout: vertical; }
     ReplayScreen.-narrow #steps { width: 1fr; height: 40%; border: none; border-bottom: solid $border; }
     ReplayScreen.-narrow #timeline { height: 1; }
-    """
+    """,
     )
 
     def __init__(self) -> None:

@@ -19,16 +19,22 @@ SMALLEST = (60, 16)
 WIDE_COLUMNS = 100
 
 
+FRAME = """
+CaseScreen { background: $background; layout: vertical; }
+CaseScreen #body { height: 1fr; }
+CaseScreen #tiny { display: none; height: 1fr; }
+CaseScreen.-tiny > * { display: none; }
+CaseScreen.-tiny > #identity, CaseScreen.-tiny > #tiny, CaseScreen.-tiny > #status { display: block; }
+"""
+
+
+def framed(name: str, css: str) -> str:
+    """Return a screen's style with the frame's; style sheets are scoped by class name, so they cannot be inherited."""
+    return FRAME.replace("CaseScreen", name) + css
+
+
 class CaseScreen(KeyedScreen[None]):
     """A screen over the app's case. Subclasses fill `body()` and `refresh_case()`."""
-
-    CSS = """
-    CaseScreen { background: $background; layout: vertical; }
-    CaseScreen #body { height: 1fr; }
-    CaseScreen #tiny { display: none; height: 1fr; }
-    CaseScreen.-tiny > * { display: none; }
-    CaseScreen.-tiny > #identity, CaseScreen.-tiny > #tiny, CaseScreen.-tiny > #status { display: block; }
-    """
 
     @property
     def wide(self) -> bool:
@@ -81,7 +87,7 @@ class CaseScreen(KeyedScreen[None]):
 
     def key_row(self) -> Line:
         """Return the keys that work now, as many as fit."""
-        return keys_line(self.size.width, Place.TEXT, self.PLACE, Place.ANYWHERE)
+        return keys_line(self.size.width, self.PLACE, Place.TEXT, Place.ANYWHERE)
 
     def status(self) -> Line:
         """Return the status row."""
@@ -110,7 +116,7 @@ def keys_line(width: int, *places: Place) -> Line:
     given: list[Given] = [" "]
     used = 1
     names: set[str] = set()
-    for key in in_place(*places):
+    for key in (each for place in places for each in in_place(place)):
         if not key.short or key.short in names:
             continue
         label = key.label.split()[0]

@@ -20,7 +20,7 @@ from assistant.tui.markdown import markdown_lines
 from assistant.tui.overlays import Field
 from assistant.tui.panes import finding_item
 from assistant.tui.ports import ListedSession, Recording
-from assistant.tui.screen import CaseScreen
+from assistant.tui.screen import CaseScreen, framed
 from assistant.tui.view import LinesView, Row, Rule
 
 ROWS = 500
@@ -35,15 +35,15 @@ class SessionsScreen(CaseScreen):
     PLACE = Place.SESSIONS
     BINDINGS = bindings(Place.SESSIONS)
     AUTO_FOCUS = "#list"
-    CSS = (
-        CaseScreen.CSS
-        + """
+    CSS = framed(
+        "SessionsScreen",
+        """
     SessionsScreen #listpane { width: 55%; border-right: solid $border; }
     SessionsScreen #search { margin: 0 1; }
     SessionsScreen #preview { width: 1fr; }
     SessionsScreen.-narrow #preview { display: none; }
     SessionsScreen.-narrow #listpane { width: 1fr; border: none; }
-    """
+    """,
     )
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class SessionsScreen(CaseScreen):
 
     def action_reload(self) -> None:
         """Read the list."""
-        self.run_worker(self._read(), group="list", exclusive=True)
+        self.run_worker(self._read, group="list", exclusive=True)
 
     async def _read(self) -> None:
         library = self.host.library
@@ -132,7 +132,7 @@ class SessionsScreen(CaseScreen):
 
     def _look_at(self) -> None:
         if self.wide:
-            self.run_worker(self._load_preview(), group="preview", exclusive=True)
+            self.run_worker(self._load_preview, group="preview", exclusive=True)
 
     async def _load_preview(self) -> None:
         chosen, library = self._chosen(), self.host.library
@@ -199,7 +199,7 @@ class SessionsScreen(CaseScreen):
     def action_open(self) -> None:
         """Replay the chosen session."""
         if not isinstance(self.focused, Field):
-            self.run_worker(self._replay(), group="open", exclusive=True)
+            self.run_worker(self._replay, group="open", exclusive=True)
 
     async def _replay(self) -> None:
         chosen, library = self._chosen(), self.host.library

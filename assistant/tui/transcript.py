@@ -95,7 +95,7 @@ class Transcript:
                 continue
             out += self._entry(entry, case)
         self._flush(run, out, now)
-        return out
+        return [each for n, each in enumerate(out) if each is not BLANK or (n and out[n - 1] is not BLANK)]
 
     def _flush(self, run: list[ToolCall], out: list[Line], now: datetime) -> None:
         ref = f"run:{run[0].call}" if run else ""
@@ -249,7 +249,7 @@ def proposal_lines(
             tone = Tone.BAD if proposal.risk.level.value in ("high", "critical") else Tone.WARN
             second: list[Given] = [("  risk ", Tone.MUTED), (proposal.risk.level.value, tone)]
             if known and known.state is ProposalState.OPEN:
-                second += [("   ga reviews it", Tone.STRONG), (", nothing runs before that", Tone.MUTED)]
+                second += [("   f2 reviews it", Tone.STRONG), (", nothing runs before that", Tone.MUTED)]
             return [BLANK, head, line(*second, ref=ref)]
         case ev.Decided():
             decision = payload.decision
@@ -276,7 +276,7 @@ def proposal_lines(
                     "  ",
                     name,
                     f" undo offered until {until}: {payload.text}",
-                    (" (ga, U)", Tone.MUTED),
+                    (" (f2, U)", Tone.MUTED),
                     hang=4,
                     ref=ref,
                 )

@@ -41,7 +41,8 @@ LOG = """13:41:01 INFO  starting checkout 2.14.0
 PODS = '{"items": [{"metadata": {"name": "checkout-7d9f-x2x1k"}, "status": {"phase": "Running"}}]}'
 EVENTS = "BackOff x17: Back-off restarting failed container app in pod checkout-7d9f-x2x1k"
 REVISIONS = "revision 13: envFrom configMapRef checkout-env\nrevision 14: no envFrom"
-BODY = '{"spec":{"template":{"spec":{"containers":[{"name":"app","envFrom":[{"configMapRef":{"name":"checkout-env"}}]}]}}}}'
+_CONTAINER = '{"name":"app","envFrom":[{"configMapRef":{"name":"checkout-env"}}]}'
+BODY = '{"spec":{"template":{"spec":{"containers":[' + _CONTAINER + "]}}}}"
 BODIES = {sha256(text.encode()).hexdigest(): text for text in (LOG, PODS, EVENTS, REVISIONS)}
 ANSWER = """New pods exit at start because **`DB_HOST` is empty** [E3]. Revision 14, rolled out at 13:39, dropped the \
 `envFrom` entry for the ConfigMap `checkout-env` [E4]. Pods of revision 13 still serve [E1].

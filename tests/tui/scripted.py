@@ -1,4 +1,4 @@
-"""A session that plays prepared events, a clock that stands still, a library in memory: what the screens are tested with."""
+"""What the screens are tested with: a session that plays prepared events, a clock that stands still, a library."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class MemoryLibrary:
     def list(self, limit: int = 200, query: str = "") -> list[Listed]:
         return [each for each in self.rows if query.lower() in each.row.title.lower()][:limit]
 
-    def load(self, session: str) -> list[ev.Event]:
+    def load(self, session: str) -> Sequence[ev.Event]:
         if session == "s-0186":
             raise StoreError("The session is damaged at event 3.", "pilothouse sessions verify says more.")
         return fixture.whole()

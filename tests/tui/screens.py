@@ -1,0 +1,165 @@
+"""Pictures of every screen at both sizes, from the scripted session: `python -m tests.tui.screens FOLDER [--png]`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from assistant.domain.action import Action, RequestClass, RiskLevel
+from assistant.domain.proposal import Risk, Undo
+from assistant.domain.target import Target
+from assistant.errors import ClusterError
+from assistant.tui.app import PilothouseApp
+from assistant.tui.ports import PracticeIncident, SessionLike
+from tests.tui import fixture
+from tests.tui.scripted import MemoryLibrary, ScriptedSession, StillClock
+
+SIZES = ((120, 36), (80, 24))
+INCIDENTS = (
+    PracticeIncident(
+        "storefront-web", "Storefront web", "The shop front page returns no response since the release.", "shop"
+    ),
+    PracticeIncident("checkout", "Checkout rollout", fixture.QUESTION, "payments"),
+    PracticeIncident("backup", "Nightly backup", "There is no backup since Tuesday.", "ops"),
+)
+
+
+def built(clock: StillClock, **given: object) -> tuple[PilothouseApp, ScriptedSession]:
+    """An app over a scripted session; the clock stands after the proposal."""
+    session = ScriptedSession(clock)
+    clock.advance(120)
+
+    async def connect(incident: str = "", resume: str = "") -> SessionLike:
+        return session
+
+    app = PilothouseApp(connect, practice=INCIDENTS, library=MemoryLibrary(), clock=clock, **given)  # type: ignore[arg-type]
+    return app, session
+
+
+async def settled(pilot: Pilot[int], clock: StillClock, seconds: float = 1.0) -> None:
+    """Let everything be drawn, and the approval's quiet time pass."""
+    await pilot.pause()
+    await pilot.pause()
+    clock.advance(seconds)
+    pilot.app.draw()  # type: ignore[attr-defined]
+    await pilot.pause()
+
+
+async def shots(size: tuple[int, int]) -> dict[str, str]:
+    """Every screen as SVG."""
+    out: dict[str, str] = {}
+    clock = StillClock()
+    app, session = built(clock)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, clock)
+        out["welcome"] = app.export_screenshot()
+        await session.ask(fixture.QUESTION)
+        await settled(pilot, clock)
+        out["investigate"] = app.export_screenshot()
+        await pilot.press("escape", "2")
+        await settled(pilot, clock)
+        out["findings"] = app.export_screenshot()
+        await pilot.press("1", "j", "j", "enter")
+        await settled(pilot, clock)
+        out["evidence"] = app.export_screenshot()
+        await pilot.press("escape", "f2")
+        await settled(pilot, clock)
+        out["approval"] = app.export_screenshot()
+        await pilot.press("a")
+        await pilot.pause()
+        out["armed"] = app.export_screenshot()
+        await pilot.press("enter")
+        await settled(pilot, clock)
+        out["applied"] = app.export_screenshot()
+        await pilot.press("question_mark")
+        await settled(pilot, clock)
+        out["help"] = app.export_screenshot()
+        await pilot.press("escape")
+        await settled(pilot, clock)
+        await pilot.press("g", "s")
+        await settled(pilot, clock)
+        out["sessions"] = app.export_screenshot()
+        await pilot.press("enter")
+        await settled(pilot, clock)
+        await pilot.press("7")
+        await settled(pilot, clock)
+        out["replay"] = app.export_screenshot()
+    out["critical"] = await critical(size)
+    out["chooser"] = await chooser(size)
+    out["unreachable"] = await unreachable(size)
+    return out
+
+
+async def critical(size: tuple[int, int]) -> str:
+    """The card of a deletion."""
+    clock = StillClock()
+    app, session = built(clock)
+    made = fixture.proposal()
+    target = Target("v1", "PersistentVolumeClaim", "payments", "pg-data-0", "5c1e-44b0")
+    action = Action("DELETE", "/api/v1/namespaces/payments/persistentvolumeclaims/pg-data-0", target)
+    session.answers = fixture.investigation(
+        replace(
+            made, action=action, title="delete PersistentVolumeClaim payments/pg-data-0",
+            request_class=RequestClass.CRITICAL,
+            risk=Risk(RiskLevel.CRITICAL, ("destroys the disk", "used by pod pg-0")),
+            undo=Undo("none: the disk is destroyed"),
+            kubectl="kubectl -n payments delete pvc pg-data-0 --cascade=foreground",
+            expires=made.expires + timedelta(minutes=5),
+        )
+    )[2:]  # fmt: skip
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, clock)
+        await session.ask(fixture.QUESTION)
+        await pilot.press("f2")
+        await settled(pilot, clock)
+        await pilot.press(*"pg-data")
+        await settled(pilot, clock)
+        return app.export_screenshot()
+
+
+async def chooser(size: tuple[int, int]) -> str:
+    """The practice incidents."""
+    clock = StillClock()
+    app, _ = built(clock, choose=True)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, clock)
+        return app.export_screenshot()
+
+
+async def unreachable(size: tuple[int, int]) -> str:
+    """No cluster."""
+
+    async def connect(incident: str = "", resume: str = "") -> SessionLike:
+        raise ClusterError("No cluster answers at https://203.0.113.7:6443.", "Check the VPN, or run: kubectl version.")
+
+    clock = StillClock()
+    app = PilothouseApp(connect, practice=INCIDENTS, clock=clock)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, clock)
+        return app.export_screenshot()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the pictures."""
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for size in SIZES:
+        for name, svg in asyncio.run(shots(size)).items():
+            path = folder / f"{name}-{size[0]}x{size[1]}.svg"
+            path.write_text(svg.replace("Fira Code", "DejaVu Sans Mono"))
+            if "--png" in arguments:
+                import cairosvg
+
+                cairosvg.svg2png(
+                    bytestring=path.read_bytes(), write_to=str(path.with_suffix(".png")), output_width=1400
+                )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
