@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -295,6 +296,8 @@ class Session:
             self._recorder.emit(ev.Stopped(text))
         finally:
             recorder.end()
+        with suppress(StoreError):  # the listener of the store has told the person already
+            await self._recorder.flush()
         if self._queued and not self._closed:
             text, namespace = self._queued.pop(0)
             self._ask(text, namespace)

@@ -90,9 +90,11 @@ def summarise(row: SessionRow, event: ev.Event, head: str) -> SessionRow:
         case ev.EvidenceAdded():
             return replace(row, evidence=row.evidence + 1)
         case ev.Proposed():
-            return replace(row, proposals=row.proposals + 1, status="waiting")
+            # A foreign client's change may come while no turn is under way.
+            status = "waiting" if row.status == "running" else row.status
+            return replace(row, proposals=row.proposals + 1, status=status)
         case ev.Decided():
-            return replace(row, status="running")
+            return replace(row, status="running" if row.status == "waiting" else row.status)
         case ev.Concluded() as concluded:
             applied = concluded.outcome.state is ProposalState.APPLIED
             return replace(row, applied=row.applied + applied)
@@ -102,8 +104,8 @@ def summarise(row: SessionRow, event: ev.Event, head: str) -> SessionRow:
             return replace(row, status="stopped")
         case ev.TurnEnded():
             return replace(row, status="done")
-        case ev.Resumed():
-            return replace(row, status="open")
+        case ev.Resumed() as resumed:
+            return replace(row, status="running" if resumed.continues else "open")
         case ev.SessionClosed() as closed:
             return replace(row, status="closed", result=closed.result or row.result)
         case _:

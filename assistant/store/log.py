@@ -49,6 +49,7 @@ class SessionStore:
         self._writer = writer
         self._rows: dict[str, SessionRow] = {}
         self._fresh_bodies: dict[str, str] = {}
+        self._put: set[tuple[str, str]] = set()
         self._claims: dict[str, int] = {}
 
     @classmethod
@@ -106,8 +107,10 @@ class SessionStore:
     def put_body(self, session: str, text: str) -> str:
         """Queue a text and return its SHA-256; put before the event that refers to it, it is never missing."""
         sha256 = bodies.body_key(text)
-        self._fresh_bodies[sha256] = text
-        self._need_writer().put(Body(session, sha256, text))
+        if (session, sha256) not in self._put:
+            self._fresh_bodies[sha256] = text
+            self._need_writer().put(Body(session, sha256, text))
+            self._put.add((session, sha256))
         return sha256
 
     async def flush(self) -> None:
@@ -155,6 +158,7 @@ class SessionStore:
                 raw.execute("delete from bodies where sha256 not in (select sha256 from session_bodies)")
                 raw.execute("delete from sessions where id = ?", (session,))
             self._rows.pop(session, None)
+            self._put = {item for item in self._put if item[0] != session}
         finally:
             self.release(session)
 

@@ -22,6 +22,7 @@ from assistant.domain.case import fold
 from assistant.domain.event import Event
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Verdict
+from assistant.domain.proposal import Answer, Decision, Origin
 from assistant.errors import StoreError, UsageError
 from assistant.session.recorder import SessionRecorder
 from assistant.store.chain import GENESIS, Link, check, fault
@@ -35,7 +36,7 @@ from assistant.store.sqlite import (
     StoreReadOnlyError,
     open_database,
 )  # fmt: skip
-from tests.session.scripted import FakeClock
+from tests.session.scripted import FakeClock, patch, proposal
 from tests.unit.domain.payloads import payloads
 
 AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -186,6 +187,16 @@ class TestList:
             assert [row.id for row in store.sessions(text="down in s2")] == ["s2"]
             assert [row.id for row in store.sessions(text="imagepull")] == ["s2", "s1"]
             assert store.sessions(context="nowhere") == []
+
+    def test_a_foreign_change_in_an_idle_session_does_not_make_it_look_interrupted(self, tmp_path: Path) -> None:
+        change = proposal(1, patch(), Origin("client", "kubectl"))
+        said = Decision(change.id, change.digest, Answer.DENY, "alice", AT)
+        with SessionStore.open(tmp_path / "s.db") as store:
+            store.append(Event("s1", 1, AT, OPENED))
+            store.append(Event("s1", 2, AT, ev.Proposed(change)))
+            store.append(Event("s1", 3, AT, ev.Decided(said)))
+            store.flush_blocking()
+            assert store.row("s1").status == "open" and not store.interrupted(store.row("s1"))
 
     def test_the_list_never_reads_events(self, tmp_path: Path) -> None:
         with SessionStore.open(tmp_path / "s.db") as store:
