@@ -24,7 +24,7 @@ FILE: Final = "journal.db"
 migrations: Final = Migrations("journal")
 
 
-@migrations("0001_entries")
+@migrations(name="0001_entries")
 def _entries(db: Database) -> None:
     db.execute(
         "CREATE TABLE entries (seq INTEGER PRIMARY KEY, proposal TEXT NOT NULL, gate TEXT NOT NULL, at TEXT NOT NULL,"

@@ -1,0 +1,368 @@
+"""The life of every held change: open, decided, sent once, concluded. The only module that lets a write out.
+
+Each step is in the journal before the next one happens; where the journal cannot be written, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from assistant.domain.event import Concluded, Decided, Proposed, Sending
+from assistant.domain.ports import Clock
+from assistant.domain.proposal import Answer, Decision, Origin, Outcome, Proposal, ProposalState
+from assistant.errors import ClusterError, GateError, StoreError
+from assistant.gate import faults
+from assistant.gate.prepare import Prepared, bound_version
+from assistant.gate.preview import Examined, Examiner
+from assistant.gate.sender import Sent, Sender
+from assistant.policy.api_path import Refused
+from assistant.policy.classify import CRITICAL, Verdict
+from assistant.policy.limits import APPROVED_CRITICAL_SECONDS, APPROVED_SECONDS, MAX_OPEN_PROPOSALS
+from assistant.store.journal import Journal
+
+State = ProposalState
+_ENDED: Final = frozenset(
+    {State.DENIED, State.EXPIRED, State.REFUSED, State.WITHDRAWN, State.VOID, State.APPLIED, State.FAILED, State.UNKNOWN}
+)
+Event = Proposed | Decided | Sending | Concluded
+
+
+class UnknownProposalError(GateError):
+    """The gate holds no proposal of this id."""
+
+    code = "no-such-proposal"
+
+
+@dataclass(slots=True)
+class Held:
+    """One change and what has happened to it. `answer` is what a waiting client gets."""
+
+    examined: Examined
+    key: str
+    own: bool
+    open_until: float
+    state: State = State.OPEN
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    mac: str = ""
+    approved_until: float = 0.0
+    approved_until_wall: datetime | None = None
+    answer: Sent | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    successor: Held | None = None
+
+    @property
+    def proposal(self) -> Proposal:
+        """Return the proposal as people see it."""
+        return self.examined.proposal
+
+
+class Broker:
+    """Holds changes until a person decides."""
+
+    def __init__(
+        self, examiner: Examiner, sender: Sender | None, journal: Journal, clock: Clock, *, open_seconds: float
+    ) -> None:
+        """Keep the parts; without a sender the gate only observes. The MAC key never leaves this object."""
+        self._examiner = examiner
+        self._sender = sender
+        self._journal = journal
+        self._clock = clock
+        self._open_seconds = open_seconds
+        self._key = os.urandom(32)
+        self._held: dict[str, Held] = {}
+        self._keys: dict[str, str] = {}
+        self._listeners: set[asyncio.Queue[Event]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._key_locks: dict[str, asyncio.Lock] = {}
+        self._lost = {item.proposal.id: item for item in journal.unknown()}
+
+    # Asking
+
+    async def propose(self, verdict: Verdict, asked: Prepared, origin: Origin, key: str, *, own: bool) -> Held:
+        """Examine a change and hold it. Raises Refused, ClusterError, GateError or StoreError."""
+        if self._sender is None:
+            raise Refused("observe-mode", "This gate only observes: it sends no change, whoever approves.", 403)
+        if not key:
+            return await self._propose(verdict, asked, origin, key, own)
+        async with self._key_locks.setdefault(key, asyncio.Lock()):
+            known = self._held.get(self._keys.get(key, ""))
+            if known is not None:
+                self._expire(known)
+                if known.state not in _ENDED:
+                    return known
+            return await self._propose(verdict, asked, origin, key, own)
+
+    async def _propose(self, verdict: Verdict, asked: Prepared, origin: Origin, key: str, own: bool) -> Held:
+        if sum(held.state is State.OPEN for held in self._held.values()) >= MAX_OPEN_PROPOSALS:
+            raise Refused("too-many", "Too many changes wait already; decide those first.", 429)
+        examined = await self._examiner.examine(verdict, asked, origin)
+        return self._register(examined, key, own)
+
+    def _register(self, examined: Examined, key: str, own: bool) -> Held:
+        held = Held(examined, key, own, self._clock.monotonic() + self._open_seconds)
+        faults.point("before-proposed")
+        self._journal.proposed(held.proposal)
+        faults.point("after-proposed")
+        self._held[held.proposal.id] = held
+        if key:
+            self._keys[key] = held.proposal.id
+        self._tell(Proposed(held.proposal))
+        self._later(self._expire_later(held))
+        return held
+
+    async def recheck(self, proposal_id: str) -> Held:
+        """Examine an open proposal again; where anything moved, a new one takes its place and the old one is void."""
+        held = self.get(proposal_id)
+        async with held.lock:
+            self._expire(held)
+            if held.state is not State.OPEN:
+                return held.successor or held
+            return await self._renew(held)
+
+    async def _renew(self, held: Held) -> Held:
+        old = held.examined
+        new = await self._examiner.examine(old.verdict, old.asked, held.proposal.origin, supersedes=held.proposal.id)
+        same = (
+            new.prepared == old.prepared
+            and new.dry_hash == old.dry_hash
+            and new.proposal.action.target.uid == held.proposal.action.target.uid
+            and new.proposal.resource_version == held.proposal.resource_version
+            and new.proposal.checks == held.proposal.checks
+        )
+        if same or held.state is not State.OPEN:
+            return held
+        successor = self._register(new, held.key, held.own)
+        held.successor = successor
+        self._conclude(held, State.VOID, f"The object changed; {successor.proposal.id} takes its place.")
+        return successor
+
+    # Deciding
+
+    async def decide(self, decision: Decision) -> tuple[State, str]:
+        """Take a person's decision. Returns the state and what it means; raises GateError or StoreError."""
+        held = self.get(decision.proposal)
+        async with held.lock:
+            self._expire(held)
+            if held.state is not State.OPEN:
+                return held.state, f"It is {held.state.value} already; the decision changes nothing."
+            if not hmac.compare_digest(decision.digest.encode(), held.proposal.digest.encode()):
+                return State.REFUSED, "The decision was about other bytes than the ones held here."
+            decision = replace(decision, at=self._clock.now())
+            if decision.answer is Answer.DENY:
+                return self._deny(held, decision)
+            return await self._approve(held, decision)
+
+    def _deny(self, held: Held, decision: Decision) -> tuple[State, str]:
+        # A denial holds even where the journal fails: refusing needs nobody's record to be safe.
+        with contextlib.suppress(StoreError):
+            self._journal.decided(decision)
+        held.decision = decision
+        self._tell(Decided(decision))
+        reason = f": {decision.reason}" if decision.reason else ""
+        self._conclude(held, State.DENIED, f"{decision.by} denied it{reason}")
+        return State.DENIED, "Denied; nothing was sent."
+
+    async def _approve(self, held: Held, decision: Decision) -> tuple[State, str]:
+        proposal = held.proposal
+        if not proposal.approvable:
+            return State.REFUSED, proposal.not_approvable
+        if proposal.typed_name and decision.typed_name != proposal.typed_name:
+            return State.REFUSED, f"This change needs the name {proposal.typed_name!r} to be typed exactly."
+        if held.examined.verdict.request_class is CRITICAL and not proposal.typed_name:
+            return State.REFUSED, "A critical change without a name cannot be approved."
+        _, live = await self._examiner.live(held.examined.live_target)
+        if not bound_version(proposal, live):
+            successor = await self._renew(held)
+            return State.VOID, f"The object changed since you looked; look at {successor.proposal.id} instead."
+        self._expire(held)
+        if held.state is not State.OPEN:
+            return held.state, f"It is {held.state.value} already; the decision changes nothing."
+        critical = bool(proposal.typed_name)
+        seconds = APPROVED_CRITICAL_SECONDS if critical else APPROVED_SECONDS
+        until = self._clock.now() + timedelta(seconds=seconds)
+        mac = self._mac(proposal, until)
+        faults.point("before-decided")
+        self._journal.decided(decision, mac, until.isoformat())
+        faults.point("after-decided")
+        held.decision, held.mac, held.state = decision, mac, State.APPROVED
+        held.approved_until = self._clock.monotonic() + seconds
+        held.approved_until_wall = until
+        self._tell(Decided(decision))
+        if held.own:
+            self._later(self._void_later(held, seconds))
+        else:
+            self._later(self._execute_foreign(held))
+        return State.APPROVED, "Approved."
+
+    def _mac(self, proposal: Proposal, until: datetime) -> str:
+        text = "\n".join((proposal.id, proposal.digest, until.isoformat()))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    # Sending
+
+    async def execute(self, proposal_id: str) -> Outcome:
+        """Send an approved proposal once, and return its outcome; asked again, return the recorded one."""
+        held = self.get(proposal_id)
+        async with held.lock:
+            if held.outcome is not None:
+                return held.outcome
+            if held.state is not State.APPROVED:
+                raise GateError("This change is not approved.", "Let a person decide first.", detail=held.state.value)
+            # Shielded, so that a caller that goes away does not cut a request in the middle.
+            task = asyncio.ensure_future(self._send(held))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            await asyncio.shield(task)
+            if held.outcome is None:
+                raise GateError("The change has no outcome.", "Look at the approvals list.")
+            return held.outcome
+
+    async def _execute_foreign(self, held: Held) -> None:
+        async with held.lock:
+            if held.state is State.APPROVED:
+                await self._send(held)
+
+    async def _send(self, held: Held) -> None:
+        async with self._one_at_a_time:
+            sender = self._sender
+            why = await self._still_good(held)
+            if sender is None:
+                why = State.REFUSED, "This gate only observes."
+            if why is not None:
+                self._conclude(held, *why)
+                return
+            proposal = held.proposal
+            faults.point("before-intent")
+            try:
+                self._journal.intent(proposal.id, proposal.digest, held.mac)
+            except StoreError as error:
+                self._conclude(held, State.REFUSED, f"The journal cannot be written, so nothing was sent. {error.meaning}")
+                return
+            faults.point("after-intent")
+            held.state = State.SENDING
+            self._tell(Sending(proposal.id, proposal.digest))
+            sent = await sender.send(held.examined, lambda: self._mark_sent(proposal.id))
+            held.answer = sent
+            self._conclude(held, sent.state, sent.message, sent)
+
+    def _mark_sent(self, proposal_id: str) -> None:
+        # The intent is on disk already; this entry only narrows down when the process ended.
+        with contextlib.suppress(StoreError):
+            self._journal.sent(proposal_id)
+        faults.point("after-sent")
+
+    async def _still_good(self, held: Held) -> tuple[State, str] | None:
+        proposal = held.proposal
+        wall = held.approved_until_wall
+        if wall is None or self._clock.monotonic() >= held.approved_until or self._clock.now() >= wall:
+            return State.EXPIRED, "The approval ran out before the change was sent."
+        if not hmac.compare_digest(held.mac, self._mac(proposal, wall)):
+            return State.REFUSED, "The approval is not one of this gate."
+        if not hmac.compare_digest(self._examiner.digest(held.examined), proposal.digest):
+            return State.REFUSED, "The bytes to send are not the ones that were approved."
+        try:
+            _, live = await self._examiner.live(held.examined.live_target)
+        except ClusterError as error:
+            return State.FAILED, f"Nothing was sent: {error.meaning}"
+        if not bound_version(proposal, live):
+            return State.FAILED, "The object changed since you looked; nothing was sent."
+        if self._clock.monotonic() >= held.approved_until or self._clock.now() >= wall:
+            return State.EXPIRED, "The approval ran out before the change was sent."
+        return None
+
+    # Ending
+
+    def withdraw(self, proposal_id: str) -> State:
+        """Take back a proposal that is not being sent; an approval of it is void."""
+        held = self.get(proposal_id)
+        if held.state in (State.OPEN, State.APPROVED):
+            self._conclude(held, State.WITHDRAWN, "The one who asked took it back.")
+        return held.state
+
+    def close(self) -> None:
+        """Void everything that waits and stop."""
+        for held in list(self._held.values()):
+            if held.state in (State.OPEN, State.APPROVED):
+                self._conclude(held, State.VOID, "The gate stopped.")
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _expire(self, held: Held) -> None:
+        over = self._clock.monotonic() >= held.open_until or self._clock.now() >= held.proposal.expires
+        if held.state is State.OPEN and over:
+            self._conclude(held, State.EXPIRED, "Nobody decided in time; nothing was sent.")
+
+    async def _expire_later(self, held: Held) -> None:
+        await self._clock.sleep(self._open_seconds)
+        self._expire(held)
+
+    async def _void_later(self, held: Held, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        if held.state is State.APPROVED:
+            self._conclude(held, State.EXPIRED, "The approval ran out before the change was sent.")
+
+    def _conclude(self, held: Held, state: State, message: str, sent: Sent | None = None) -> None:
+        if held.state in _ENDED:
+            return
+        held.state = state
+        held.mac = ""
+        outcome = Outcome(
+            held.proposal.id, state, self._clock.now(), sent.status if sent else 0, message,
+            sent.resource_version if sent else "",
+        )  # fmt: skip
+        faults.point("before-outcome")
+        try:
+            self._journal.outcome(outcome)
+        except StoreError as error:
+            # The change is what it is; that it could not be recorded is part of what people must hear.
+            outcome = replace(outcome, message=f"{message} (the journal could not record this: {error.meaning})")
+        faults.point("after-outcome")
+        held.outcome = outcome
+        held.done.set()
+        self._tell(Concluded(outcome))
+
+    # Looking
+
+    def get(self, proposal_id: str) -> Held:
+        """Return a held change. Raises UnknownProposalError."""
+        held = self._held.get(proposal_id)
+        if held is None:
+            raise UnknownProposalError("The gate holds no such change.", "It may belong to a gate that has ended.")
+        return held
+
+    def listed(self) -> list[tuple[Proposal, State]]:
+        """Return every change of this gate, and those of ended gates whose end is unknown."""
+        for held in list(self._held.values()):
+            self._expire(held)
+        lost = [(item.proposal, State.UNKNOWN) for item in self._lost.values()]
+        return lost + [(held.proposal, held.state) for held in self._held.values()]
+
+    @contextlib.asynccontextmanager
+    async def listen(self) -> AsyncIterator[asyncio.Queue[Event]]:
+        """Yield a queue of what happens from now on."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners.discard(queue)
+
+    def _tell(self, event: Event) -> None:
+        for queue in self._listeners:
+            queue.put_nowait(event)
+
+    def _later(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

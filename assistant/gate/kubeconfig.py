@@ -1,0 +1,48 @@
+"""Writes the guarded kubeconfig: the context's own name and namespace, the gate's address, a data token."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+import yaml
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def guarded_kubeconfig(url: str, ca_pem: bytes, token: str, context: str, namespace: str) -> bytes:
+    """Return a kubeconfig with one context that points at the gate."""
+    cluster = {"server": url, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
+    value = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "preferences": {},
+        "clusters": [{"name": context, "cluster": cluster}],
+        "users": [{"name": "pilothouse-gate", "user": {"token": token}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": "pilothouse-gate", "namespace": namespace}}],
+        "current-context": context,
+    }
+    return yaml.safe_dump(value, sort_keys=False).encode()
+
+
+def control_file(control_url: str, token: str, ca_pem: str, pid: int, context: str) -> bytes:
+    """Return what `pilothouse approvals` needs to speak to a running gate."""
+    value = {"control_url": control_url, "control_token": token, "ca_pem": ca_pem, "pid": pid, "context": context}
+    return json.dumps(value).encode()

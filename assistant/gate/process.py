@@ -1,0 +1,114 @@
+"""Builds one gate from its settings and takes it down again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from assistant.domain.ports import GateInfo
+from assistant.errors import GateError
+from assistant.gate.broker import Broker
+from assistant.gate.control_api import ControlApi
+from assistant.gate.identity import identify
+from assistant.gate.kubeconfig import control_file, guarded_kubeconfig, write_private
+from assistant.gate.preview import Examiner
+from assistant.gate.proxy import Proxy
+from assistant.gate.sender import Sender
+from assistant.gate.server import Door
+from assistant.gate.settings import Settings
+from assistant.gate.upstream import Upstream, load
+from assistant.loopback import identity
+from assistant.policy.redact import Redactor
+from assistant.store.journal import Journal
+
+_PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:[^a-z]|$)", re.IGNORECASE)
+
+
+class SystemClock:
+    """The real time."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go backwards, also through a suspended laptop where the system can tell."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(slots=True)
+class Running:
+    """A gate that answers, and what its parent is told."""
+
+    ready: dict[str, Any]
+    door: Door
+    broker: Broker
+    upstream: Upstream
+    journal: Journal
+    files: tuple[Path, ...]
+
+    async def stop(self) -> None:
+        """Void what waits, drop the connections, remove the files that hold tokens."""
+        self.broker.close()
+        await self.door.close()
+        await self.upstream.close()
+        self.journal.close()
+        for path in self.files:
+            path.unlink(missing_ok=True)
+
+
+async def start(settings: Settings) -> Running:
+    """Start a gate. Raises ClusterError, GateError or StoreError, each with meaning and hint."""
+    if settings.mode not in ("ask", "observe"):
+        raise GateError(f"There is no gate mode {settings.mode!r}.", "Use ask or observe.")
+    gate = secrets.token_hex(6)
+    clock = SystemClock()
+    upstream = await asyncio.to_thread(load, settings.kubeconfig, settings.context, settings.exec_allow)
+    try:
+        cluster = await identify(upstream)
+        journal = Journal(Path(settings.state_dir), gate, cluster.fingerprint)
+    except BaseException:
+        await upstream.close()
+        raise
+    journal.settle()
+    redactor = Redactor(os.urandom(32))
+    production = settings.production if settings.production is not None else bool(_PRODUCTION.search(upstream.context))
+    observe = settings.mode == "observe"
+    examiner = Examiner(
+        upstream, cluster, redactor, clock, production=production, open_seconds=settings.open_seconds
+    )  # fmt: skip
+    sender = None if observe else Sender(upstream, redactor)
+    broker = Broker(examiner, sender, journal, clock, open_seconds=settings.open_seconds)
+    tls = identity("pilothouse-gate")
+    data_token, control_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    door = Door(tls, data_token, control_token)
+    url = await door.listen()
+    namespace = settings.namespace or upstream.namespace
+    runtime = Path(settings.runtime_dir)
+    kubeconfig = Path(settings.kubeconfig_out) if settings.kubeconfig_out else runtime / "gates" / f"{gate}.kubeconfig"
+    info_file = runtime / "gates" / f"{gate}.json"
+    write_private(kubeconfig, guarded_kubeconfig(url, tls.certificate_pem, data_token, upstream.context, namespace))
+    ca_pem = tls.certificate_pem.decode()
+    write_private(info_file, control_file(url, control_token, ca_pem, os.getpid(), upstream.context))
+    info = GateInfo(
+        gate, upstream.context, upstream.server, cluster.server_version, namespace, cluster.user, settings.mode,
+        production, url, str(kubeconfig),
+    )  # fmt: skip
+    proxy = Proxy(upstream, broker, redactor, journal, hold_seconds=settings.hold_seconds)
+    door.open(proxy, ControlApi(broker, info))
+    ready = {
+        "ready": True, "gate": gate, "control_url": url, "control_token": control_token, "ca_pem": ca_pem,
+        "kubeconfig": str(kubeconfig), "data_url": url, "data_token": data_token,
+    }  # fmt: skip
+    return Running(ready, door, broker, upstream, journal, (kubeconfig, info_file))

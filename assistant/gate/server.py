@@ -1,0 +1,85 @@
+"""The one listening socket: who may come in, and to which side. TLS on 127.0.0.1, two tokens, no browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from typing import Final
+
+from aiohttp import web
+
+from assistant.gate.control_api import PREFIX, ControlApi
+from assistant.gate.proxy import Proxy
+from assistant.gate.status import refusal
+from assistant.loopback import Identity
+
+_LOG: Final = logging.getLogger("pilothouse.gate")
+# client-go sends no header of this size; the API server allows 1 MiB in all, aiohttp counts per field.
+_MAX_FIELD_BYTES: Final = 65536
+
+
+class Door:
+    """Serves both sides on one port."""
+
+    def __init__(self, identity: Identity, data_token: str, control_token: str) -> None:
+        """Keep the certificate and the tokens."""
+        self._identity = identity
+        self._data = data_token
+        self._control = control_token
+        self._hosts: frozenset[str] = frozenset()
+        self._proxy: Proxy | None = None
+        self._api: ControlApi | None = None
+        self._server: asyncio.Server | None = None
+        self._http: web.Server | None = None
+        self.url = ""
+
+    async def listen(self) -> str:
+        """Bind a free port and return the URL; requests are answered once `open` was called."""
+        self._http = web.Server(
+            self._handle, handler_cancellation=True, keepalive_timeout=75.0, max_line_size=_MAX_FIELD_BYTES,
+            max_field_size=_MAX_FIELD_BYTES, access_log=None,
+        )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._http, "127.0.0.1", 0, ssl=self._identity.context)
+        port = self._server.sockets[0].getsockname()[1]
+        self._hosts = frozenset(f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]"))
+        self.url = f"https://127.0.0.1:{port}"
+        return self.url
+
+    def open(self, proxy: Proxy, api: ControlApi) -> None:
+        """Begin to answer."""
+        self._proxy, self._api = proxy, api
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+        if self._http is not None:
+            await self._http.shutdown(1.0)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._admit(request)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            _LOG.exception("the gate failed on a request")
+            return refusal(500, "Pilothouse's gate failed on this request; nothing was sent for it.", "internal")
+
+    async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.getall("Host", []) not in [[host] for host in self._hosts]:
+            return refusal(403, "The gate answers to its own address only.", "host")
+        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+            return refusal(403, "The gate does not answer to browsers.", "origin")
+        given = request.headers.getall("Authorization", [])
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        control = request.raw_path.startswith(PREFIX)
+        wanted = self._control if control else self._data
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), wanted.encode()):
+            return refusal(401, "Unauthorized", "token")
+        if self._proxy is None or self._api is None:
+            return refusal(503, "The gate is starting.", "starting")
+        if control:
+            return await self._api.handle(request, request.raw_path[len(PREFIX) :].partition("?")[0])
+        return await self._proxy.handle(request)
