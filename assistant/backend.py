@@ -1,0 +1,161 @@
+"""The processes behind a session, started and ended here: the gate, and the server that plays a recorded cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assistant.config import Settings
+from assistant.errors import GateError
+from assistant.processes import ChildProcess
+
+if TYPE_CHECKING:
+    from assistant.cluster.client import ClusterClient
+    from assistant.domain.ports import GateInfo
+    from assistant.gate.control import ControlClient
+    from assistant.practice import Incident
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which cluster: a context of the user's kubeconfig, or a recorded one. `namespace` is empty for its default."""
+
+    source: str = "live"
+    namespace: str = ""
+    bundle: Path | None = None
+    after: Path | None = None
+    heals_when: Path | None = None
+    request_log: Path | None = None
+
+
+def practice_place(incident: Incident, namespace: str = "") -> Place:
+    """Return the place of a practice incident."""
+    return Place(
+        f"practice:{incident.name}",
+        namespace or incident.namespace,
+        incident.bundle,
+        incident.after,
+        incident.heals_when,
+    )
+
+
+def bundle_place(path: Path, namespace: str = "") -> Place:
+    """Return the place of a support bundle; the `after` beside it, where there is one, lets it heal."""
+    after, heals = path.parent / "after", path.parent / "heals_when.yaml"
+    heals_here = after.exists() and heals.exists()
+    return Place(f"bundle:{path.name}", namespace, path, after if heals_here else None, heals if heals_here else None)
+
+
+class Backend:
+    """Runs the children for one place. Use `open`, then `control` and `client`; `restart_gate` after its death."""
+
+    def __init__(self, settings: Settings, place: Place, kubeconfig_out: Path | None = None) -> None:
+        """Keep the settings; nothing is started yet."""
+        self._settings = settings
+        self.place = place
+        self._out = kubeconfig_out
+        self._recorded: ChildProcess | None = None
+        self._gate: ChildProcess | None = None
+        self._control: ControlClient | None = None
+        self._client: ClusterClient | None = None
+        self.info: GateInfo | None = None
+
+    @property
+    def control(self) -> ControlClient:
+        """Return the control side of the gate. Raises GateError before `open`."""
+        if self._control is None:
+            raise GateError("The gate is not running.", "Start the session again.")
+        return self._control
+
+    @property
+    def client(self) -> ClusterClient:
+        """Return the reader of the gate's data side. Raises GateError before `open`."""
+        if self._client is None:
+            raise GateError("The gate is not running.", "Start the session again.")
+        return self._client
+
+    @property
+    def ready(self) -> dict[str, object]:
+        """Return what the gate said when it was ready, without its tokens."""
+        said = self._gate.ready if self._gate else {}
+        return {name: value for name, value in said.items() if "token" not in name}
+
+    async def open(self) -> GateInfo:
+        """Start what is needed and return what is behind the gate. Raises PilothouseError; nothing is left running."""
+        try:
+            if self.place.bundle is not None and self._recorded is None:
+                self._recorded = await ChildProcess.start(
+                    "assistant.cluster.server", self._recorded_settings(), self._log("recorded-cluster")
+                )
+            return await self._start_gate()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def restart_gate(self) -> GateInfo:
+        """Start a new gate in place of one that died; whatever the old one held is void."""
+        await self._stop_gate()
+        return await self._start_gate()
+
+    async def close(self) -> None:
+        """End the children, the gate first."""
+        await self._stop_gate()
+        if self._recorded is not None:
+            await self._recorded.stop()
+            self._recorded = None
+
+    async def _start_gate(self) -> GateInfo:
+        self._gate = await ChildProcess.start("assistant.gate", self._gate_settings(), self._log("gate"))
+        from assistant.cluster.client import ClusterClient
+        from assistant.gate.control import ControlClient
+
+        said = self._gate.ready
+        ca_pem = str(said["ca_pem"])
+        self._control = ControlClient(str(said["control_url"]), str(said["control_token"]), ca_pem)
+        self._client = ClusterClient(str(said["data_url"]), str(said["data_token"]), ca_pem)
+        self.info = await self._control.info()
+        return self.info
+
+    async def _stop_gate(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+        if self._control is not None:
+            await self._control.close()
+        if self._gate is not None:
+            await self._gate.stop()
+        self._client = self._control = self._gate = None
+
+    def _recorded_settings(self) -> dict[str, object]:
+        place = self.place
+        return {
+            "bundle": str(place.bundle),
+            "after": _text(place.after),
+            "heals_when": _text(place.heals_when),
+            "request_log": _text(place.request_log),
+            "runtime_dir": str(self._settings.runtime),
+        }
+
+    def _gate_settings(self) -> dict[str, object]:
+        settings = self._settings
+        recorded = self._recorded.ready if self._recorded else {}
+        context = str(recorded.get("cluster", "")) or settings.context
+        return {
+            "kubeconfig": str(recorded["kubeconfig"]) if recorded else settings.kubeconfig or None,
+            "context": None if recorded else settings.context or None,
+            "namespace": self.place.namespace or settings.namespace or None,
+            "mode": settings.mode_for(context),
+            "state_dir": str(settings.state),
+            "runtime_dir": str(settings.runtime),
+            "kubeconfig_out": _text(self._out),
+            "production": False if recorded else settings.production(context),
+            "hold_seconds": settings.hold_seconds,
+            "exec_allow": list(settings.exec_allow),
+        }
+
+    def _log(self, name: str) -> Path:
+        return self._settings.state / "logs" / f"{name}.log"
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None

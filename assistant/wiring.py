@@ -1,0 +1,204 @@
+"""Builds a session out of its parts. The only module that knows all of them; read it to see what exists."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import getpass
+import importlib
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from assistant import __version__
+from assistant.backend import Backend, Place
+from assistant.config import Settings
+from assistant.domain.event import SessionOpened
+from assistant.domain.ports import GateInfo
+from assistant.errors import ClusterError, NotFoundError, StoreError
+
+if TYPE_CHECKING:
+    from agents.graph import GraphWorkflow
+    from assistant.domain.event import Event, Verified
+    from assistant.domain.finding import Finding
+    from assistant.domain.ports import Recorder, Turn
+    from assistant.session.follow import Connected
+    from assistant.session.runner import Parts, Session
+    from assistant.store.log import SessionStore
+    from assistant.store.memory import MemoryStore
+
+CHECKPOINTS: Final = "checkpoints.db"
+DATABASE: Final = "sessions.db"
+SHOWN_NAMESPACES: Final = 12
+
+
+@dataclass(slots=True)
+class Work:
+    """A session with everything under it. Faces get `session`; whoever opened it calls `close`."""
+
+    session: Session
+    backend: Backend
+    store: SessionStore | MemoryStore
+    workflows: list[GraphWorkflow]
+
+    async def close(self) -> None:
+        """End session, workflow, children and store in this order, each even if one before failed. Raises StoreError."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, self.store.close)
+            stack.push_async_callback(self.backend.close)
+            for workflow in self.workflows:
+                stack.push_async_callback(workflow.close)
+            await self.session.close()
+
+
+def open_store(settings: Settings, *, read_only: bool = False) -> SessionStore:
+    """Open the session store. Raises StoreError."""
+    from assistant.store.log import SessionStore
+
+    return SessionStore.open(settings.state / DATABASE, read_only=read_only)
+
+
+async def open_work(settings: Settings, place: Place, *, propose: bool = True, resume: str = "") -> Work:
+    """Open a cluster and a session on it, or take the stored session `resume` over.
+
+    Raises PilothouseError; then nothing is left open. Without a usable store the session lives in memory, says so, and
+    can change nothing.
+    """
+    from assistant.store.log import new_session_id
+
+    backend = Backend(settings, place)
+    # Neither the heavy imports nor the store's file are needed by the children, so all of them start at once.
+    graph = asyncio.create_task(asyncio.to_thread(importlib.import_module, "agents.graph"))
+    opening = asyncio.create_task(backend.open())
+    store = await asyncio.to_thread(_store_or_memory, settings)
+    try:
+        from assistant.session.runner import Session
+
+        info = await opening
+        await graph
+        namespace = await _existing(backend, place.namespace or settings.namespace or info.namespace)
+        workflows: list[GraphWorkflow] = []
+        parts = _parts(settings, backend, store, propose, workflows)
+        if resume:
+            loaded = await asyncio.to_thread(_load, settings, resume)
+            session = await Session.resume(parts, resume, loaded)
+        else:
+            session = await Session.open(parts, new_session_id(parts.clock.now()), _opened(info, place, namespace))
+    except BaseException:
+        opening.cancel()
+        await asyncio.wait({opening, graph})
+        await backend.close()
+        await asyncio.to_thread(store.close)
+        raise
+    return Work(session, backend, store, workflows)
+
+
+def _parts(
+    settings: Settings,
+    backend: Backend,
+    store: SessionStore | MemoryStore,
+    propose: bool,
+    workflows: list[GraphWorkflow],
+) -> Parts:
+    from agents.expert.mind import ExpertMind
+    from agents.graph import GraphWorkflow
+    from assistant.policy.redact import redact_text
+    from assistant.session.budget import Bounds
+    from assistant.session.clock import SystemClock
+    from assistant.session.door import RecordedGate
+    from assistant.session.follow import Connected
+    from assistant.session.runner import Parts
+    from assistant.tools.kube import KubeReader
+
+    clock = SystemClock()
+    gate = RecordedGate(backend.control)
+
+    def workflow() -> GraphWorkflow:
+        reader = KubeReader(backend.client, clock)
+        made = GraphWorkflow(
+            ExpertMind(reader, clock), gate, settings.state / CHECKPOINTS, clock, requests=lambda: reader.requests
+        )
+        workflows.append(made)
+        return made
+
+    async def verify(turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
+        # A reader of its own: a turn that runs at the same time must not find its view forgotten.
+        return await ExpertMind(KubeReader(backend.client, clock), clock).verify(turn, finding, proposal, recorder)
+
+    async def reconnect() -> Connected:
+        info = await backend.restart_gate()
+        return Connected(backend.control, info, workflow())
+
+    return Parts(
+        store=store,
+        workflow=workflow(),
+        gate=gate,
+        clock=clock,
+        redact=redact_text,
+        by=_person(),
+        reconnect=reconnect,
+        verify=verify,
+        propose=propose,
+        bounds=Bounds(settings.tool_calls, float(settings.turn_seconds)),
+    )
+
+
+def _store_or_memory(settings: Settings) -> SessionStore | MemoryStore:
+    try:
+        return open_store(settings)
+    except StoreError as error:
+        # Looking at a broken cluster must not depend on the disk. Changing it does: the memory store refuses a flush.
+        from assistant.store.memory import MemoryStore
+
+        return MemoryStore(error)
+
+
+def _load(settings: Settings, session: str) -> tuple[Event, ...]:
+    with open_store(settings, read_only=True) as store:
+        return store.load(session).events
+
+
+def _opened(info: GateInfo, place: Place, namespace: str) -> SessionOpened:
+    return SessionOpened(
+        app_version=__version__,
+        context=info.context,
+        cluster=info.cluster,
+        server_version=info.server_version,
+        namespace=namespace,
+        identity=info.identity,
+        mode=info.mode,
+        source=place.source,
+        mind="expert",
+        production=info.production,
+    )
+
+
+async def _existing(backend: Backend, namespace: str) -> str:
+    if not namespace:
+        return ""
+    try:
+        await backend.client.get_json(f"/api/v1/namespaces/{namespace}")
+    except NotFoundError as error:
+        raise ClusterError(f"There is no namespace {namespace!r}.", await _others(backend, namespace)) from error
+    except ClusterError:
+        # Whoever may read inside a namespace need not be allowed to read the Namespace object itself.
+        return namespace
+    return namespace
+
+
+async def _others(backend: Backend, namespace: str) -> str:
+    try:
+        listing = await backend.client.list("/api/v1/namespaces")
+    except ClusterError:
+        return "Check its spelling."
+    names = sorted(str(item.get("metadata", {}).get("name", "")) for item in listing.items)
+    near = difflib.get_close_matches(namespace, names, n=1)
+    some = ", ".join(names[:SHOWN_NAMESPACES]) + (", …" if len(names) > SHOWN_NAMESPACES else "")
+    return f"Did you mean {near[0]}? " * bool(near) + f"There are: {some}."
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
