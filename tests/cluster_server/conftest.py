@@ -116,9 +116,7 @@ async def connect() -> AsyncIterator[Callable[[RecordedCluster], Client]]:
 
     def make(server: RecordedCluster) -> Client:
         context = ssl.create_default_context(cadata=server.certificate_pem.decode())
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context), headers={"User-Agent": "curl/8.0"}
-        )
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context), headers={"User-Agent": "curl/8.0"})
         sessions.append(session)
         return Client(server, session)
 

@@ -16,16 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent / "data"
-NAMES = """
-api-aggregated api-v1-resources api apis-aggregated apis-v2beta1-fallback apis dryrun-delete dryrun-json-patch
-dryrun-merge-patch dryrun-ssa-create dryrun-ssa-force dryrun-strategic-patch list-field-selector-events
-list-label-selector-bad list-partial-metadata list-table livez log-400-waiting openapi-v3-bad-hash-redirect
-scale-subresource ssar-allowed ssar-denied ssrr status-400-badjson status-400-continue status-400-unknown-field status-401
-status-403-anonymous status-403-cluster status-403-write status-403 status-404-object status-404-path status-405 status-406
-status-409-exists status-409-resourceversion status-409-ssa-conflict status-410-continue status-415 status-422-immutable
-status-422-invalid status-422-jsonpatch-test status-429-eviction status-504-rv-too-large version warning-unknown-field
-watch-410 watch-sendinitialevents watch-table
-""".split()
+NAMES = ["api-aggregated", "api-v1-resources", "api", "apis-aggregated", "apis-v2beta1-fallback", "apis", "dryrun-delete", "dryrun-json-patch", "dryrun-merge-patch", "dryrun-ssa-create", "dryrun-ssa-force", "dryrun-strategic-patch", "list-field-selector-events", "list-label-selector-bad", "list-partial-metadata", "list-table", "livez", "log-400-waiting", "openapi-v3-bad-hash-redirect", "scale-subresource", "ssar-allowed", "ssar-denied", "ssrr", "status-400-badjson", "status-400-continue", "status-400-unknown-field", "status-401", "status-403-anonymous", "status-403-cluster", "status-403-write", "status-403", "status-404-object", "status-404-path", "status-405", "status-406", "status-409-exists", "status-409-resourceversion", "status-409-ssa-conflict", "status-410-continue", "status-415", "status-422-immutable", "status-422-invalid", "status-422-jsonpatch-test", "status-429-eviction", "status-504-rv-too-large", "version", "warning-unknown-field", "watch-410", "watch-sendinitialevents", "watch-table"]
 NAMESPACED = {
     "01-shop-checkout": "shop-checkout",
     "10-search-api": "search-api",
@@ -44,7 +35,9 @@ def request(text: str) -> dict[str, Any]:
     body = re.search(r"(?:^|\s)(?:-d|--data-binary) (.*)", args, re.DOTALL)
     headers = dict(
         item.split(": ", 1)
-        for item in re.findall(r"-H (.+?)(?=\s-[dH] |\s--data-binary |$)", args[: body.start()] if body else args.rstrip())
+        for item in re.findall(
+            r"-H (.+?)(?=\s-[dH] |\s--data-binary |$)", args[: body.start()] if body else args.rstrip()
+        )
     )
     token = re.search(r"Bearer token of (\S+?);", rest)
     user = token[1] if token else ""

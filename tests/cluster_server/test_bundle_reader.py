@@ -55,7 +55,9 @@ def test_folder_and_archive_of_the_same_bundle_are_read_alike(tmp_path: Path) ->
     assert unpacked.logs.keys() == packed_bundle.logs.keys()
 
 
-@pytest.mark.parametrize("path", sorted(PRACTICE.glob("*/*.tar.gz")), ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.parametrize(
+    "path", sorted(PRACTICE.glob("*/*.tar.gz")), ids=lambda path: f"{path.parent.name}-{path.name}"
+)
 def test_every_shipped_bundle_is_read(path: Path) -> None:
     bundle = read_bundle(path)
     assert bundle.name == path.parent.name

@@ -49,7 +49,9 @@ async def test_right_fix_heals_in_two_stages(shop: Client, clock: HandClock) -> 
     during = (await shop("GET", PODS)).json["items"]
     new = [pod for pod in during if pod["metadata"]["name"] not in before]
     assert len(new) == 2 and ready(new) == [False, False] and before < {pod["metadata"]["name"] for pod in during}
-    assert (await shop("GET", IMAGE)).json["status"]["observedGeneration"] == written["metadata"]["generation"]
+    seen = (await shop("GET", IMAGE)).json["status"]
+    assert seen["observedGeneration"] == written["metadata"]["generation"]
+    assert "ProgressDeadlineExceeded" not in json.dumps(seen)
     clock.pass_seconds(2.0)
     after = (await shop("GET", PODS)).json["items"]
     assert {pod["metadata"]["name"] for pod in after} == {pod["metadata"]["name"] for pod in new}

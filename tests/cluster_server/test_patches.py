@@ -14,7 +14,11 @@ from assistant.cluster.server.patch import json_patch, merge_patch, same, strate
 from assistant.cluster.server.status import ApiError
 
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=12)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
 OBJECTS = st.dictionaries(st.text(max_size=4), VALUES, max_size=4)
 POD = schema.root("v1", "Pod")
 assert POD is not None
@@ -31,7 +35,11 @@ def difference(old: Any, new: Any) -> Any:
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
     made = {key: None for key in old if key not in new}
-    return made | {key: difference(old.get(key), value) for key, value in new.items() if key not in old or not same(old[key], value)}
+    return made | {
+        key: difference(old.get(key), value)
+        for key, value in new.items()
+        if key not in old or not same(old[key], value)
+    }
 
 
 @given(OBJECTS, OBJECTS)
@@ -84,8 +92,12 @@ def test_json_patch_that_does_not_fit_is_refused_whole(operations: list[dict[str
 
 
 def test_json_patch_follows_the_examples_of_the_rfc() -> None:
-    assert json_patch({"foo": ["bar", "baz"]}, [{"op": "add", "path": "/foo/1", "value": "qux"}]) == {"foo": ["bar", "qux", "baz"]}
-    assert json_patch({"foo": ["bar"]}, [{"op": "add", "path": "/foo/-", "value": ["abc"]}]) == {"foo": ["bar", ["abc"]]}
+    assert json_patch({"foo": ["bar", "baz"]}, [{"op": "add", "path": "/foo/1", "value": "qux"}]) == {
+        "foo": ["bar", "qux", "baz"]
+    }
+    assert json_patch({"foo": ["bar"]}, [{"op": "add", "path": "/foo/-", "value": ["abc"]}]) == {
+        "foo": ["bar", ["abc"]]
+    }
     moved = json_patch({"foo": ["all", "grass", "cows", "eat"]}, [{"op": "move", "from": "/foo/1", "path": "/foo/3"}])
     assert moved == {"foo": ["all", "cows", "eat", "grass"]}
     assert json_patch({"/": 9, "~1": 10}, [{"op": "test", "path": "/~01", "value": 10}]) == {"/": 9, "~1": 10}
@@ -131,14 +143,18 @@ def test_apply_removes_what_only_its_own_manager_had_set() -> None:
     empty: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {}}
     both = {**empty, **pod({"name": "c", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]})}
     first = managed.apply(empty, both, POD, writer("one"), force=False)
-    shared = managed.apply(first, {**empty, **pod({"name": "c", "env": [{"name": "A", "value": "1"}]})}, POD, writer("two"), force=False)
+    shared = managed.apply(
+        first, {**empty, **pod({"name": "c", "env": [{"name": "A", "value": "1"}]})}, POD, writer("two"), force=False
+    )
     less = {**empty, **pod({"name": "c"})}
     made = managed.apply(shared, less, POD, writer("one"), force=False)
     assert made["spec"]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
     assert managed.apply(made, less, POD, writer("two"), force=False)["spec"]["containers"][0].get("env") in ([], None)
 
 
-PATHS = st.sets(st.lists(st.sampled_from(["f:a", "f:b", 'k:{"name":"x"}', 'v:"y"']), min_size=1, max_size=4).map(tuple), max_size=8)
+PATHS = st.sets(
+    st.lists(st.sampled_from(["f:a", "f:b", 'k:{"name":"x"}', 'v:"y"']), min_size=1, max_size=4).map(tuple), max_size=8
+)
 
 
 @given(PATHS)

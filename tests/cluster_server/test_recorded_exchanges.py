@@ -22,7 +22,10 @@ NOT_COMPARED: dict[str, set[str]] = {
     "api": {"serverAddress"},  # the address of the server itself
     "dryrun-ssa-create": {"uid", "creationTimestamp"},  # made anew for every object
     "warning-unknown-field": {"uid", "creationTimestamp"},
-    "list-table": {"description", "managedFields"},  # texts of the API reference; the bundle of these pods is a minute younger
+    "list-table": {
+        "description",
+        "managedFields",
+    },  # texts of the API reference; the bundle of these pods is a minute younger
     "watch-table": {"description", "managedFields"},
     "list-partial-metadata": {"managedFields"},
     "ssar-allowed": {"managedFields"},  # ownership of an object that is never stored
@@ -110,7 +113,9 @@ async def test_watch_of_a_table_names_the_columns_once(api: Client, clock: HandC
     exchange["target"] = exchange["target"].replace("timeoutSeconds=6", "timeoutSeconds=1")
     ours = [json.loads(line)["object"] for line in (await replay(api, clock, exchange)).text.splitlines()]
     theirs = [json.loads(line)["object"] for line in exchange["answer"].splitlines()]
-    names: Callable[[Any], list[Any]] = lambda table: [(c["name"], c["type"], c["priority"]) for c in table["columnDefinitions"]]  # noqa: E731, E501
+    names: Callable[[Any], list[Any]] = lambda table: [
+        (c["name"], c["type"], c["priority"]) for c in table["columnDefinitions"]
+    ]
     assert names(ours[0]) == names(theirs[0])
     assert all(table["columnDefinitions"] is None for table in ours[1:])
     assert {table["rows"][0]["cells"][0] for table in ours} <= {table["rows"][0]["cells"][0] for table in theirs}

@@ -180,6 +180,9 @@ class Healing:
                     generation = live["metadata"].get("generation")
                     if generation and (live.get("status") or {}).get("observedGeneration") != generation:
                         status = {**(live.get("status") or {}), "observedGeneration": generation}
+                        # That the last rollout had run out of time is no longer said of this generation.
+                        conditions = status.get("conditions") or []
+                        status["conditions"] = [c for c in conditions if c.get("reason") != "ProgressDeadlineExceeded"]
                         self._cluster.objects.put(place[0], {**live, "status": status})
                 elif place[0] == ("apps", "replicasets") and live is None and place not in self._written:
                     fresh = {"replicas": 0, "observedGeneration": item["metadata"].get("generation", 1)}
