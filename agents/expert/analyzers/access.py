@@ -39,9 +39,7 @@ def analyze(view: ClusterView) -> list[Draft]:
 
 def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
     """Return the draft for one denial: the role bound to the account that nearly grants it, or what is missing."""
-    line = next(row for row in reversed(said.lines) if logs.RBAC.search(row))
-    match = logs.RBAC.search(line)
-    assert match is not None
+    line, match = next((row, found) for row in reversed(said.lines) if (found := logs.RBAC.search(row)))
     namespace, account = match["ns"], match["sa"]
     verb, resource, group, place = match["verb"], match["resource"], match["group"], match["in"] or ""
     cluster = not place

@@ -7,6 +7,7 @@ import re
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import json_patch, outside, pointer, set_path
 from agents.expert.workload import Container, Workload, previous_good
+from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, text
 from assistant.domain.view import ClusterView
 
@@ -106,10 +107,9 @@ def _draft(
     field: str,
     why: str,
     sure: float,
-    cited: list,
-    fixes: list[Fix],  # type: ignore[type-arg]
+    cited: list[Citation],
+    fixes: list[Fix],
 ) -> Draft:
-    category = "bad-command" if category == "bad-command" else category
     return Draft(
         category,
         workload.thing.target,
@@ -161,7 +161,7 @@ def _without(workload: Workload, container: Container) -> list[Fix]:
     ]
 
 
-def _root(view: ClusterView, workload: Workload, container: Container, cited: list) -> Draft:  # type: ignore[type-arg]
+def _root(view: ClusterView, workload: Workload, container: Container, cited: list[Citation]) -> Draft:
     thing = workload.thing
     inner = mapping(mapping(thing.at(container.path)).get("securityContext"))
     base = f"{container.path}.securityContext" if "runAsNonRoot" in inner else f"{workload.template}.securityContext"

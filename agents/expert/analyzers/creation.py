@@ -9,6 +9,7 @@ from agents.expert.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import delete, json_patch, merge_patch, nearest, outside, set_path
 from agents.expert.workload import Workload, workloads
 from assistant.domain.action import RiskLevel
+from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 
@@ -59,7 +60,7 @@ def _refusal(view: ClusterView, workload: Workload) -> Thing | None:
         *(
             r
             for r in view.all("replicasets.apps", workload.thing.namespace)
-            if view.owner(r) is workload.thing and r.number("spec.replicas") > r.number("status.replicas")
+            if view.owner(r) is workload.thing and r.number("spec.replicas") > len(view.pods_of(r))
         ),
     ]
     if workload.thing.kind == "Job" and (workload.pods or workload.thing.rows("status.conditions")):
@@ -249,7 +250,7 @@ def _pairs(words: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in words.split(",") if "=" in pair)
 
 
-def _webhook(view: ClusterView, workload: Workload, name: str, message: str, cited: list) -> Draft:  # type: ignore[type-arg]
+def _webhook(view: ClusterView, workload: Workload, name: str, message: str, cited: list[Citation]) -> Draft:
     config, index = next(
         (
             (c, i)

@@ -9,23 +9,50 @@ from typing import Any
 from assistant.domain.view import ClusterView, Log
 
 PLURALS = {
-    "pvcs": "persistentvolumeclaims", "pvs": "persistentvolumes", "storage-classes": "storageclasses.storage.k8s.io",
-    "resource-quota": "resourcequotas", "network-policy": "networkpolicies.networking.k8s.io", "ingress": "ingresses.networking.k8s.io",
-    "ingress-classes": "ingressclasses.networking.k8s.io", "pod-disruption-budgets": "poddisruptionbudgets.policy",
+    "pvcs": "persistentvolumeclaims",
+    "pvs": "persistentvolumes",
+    "storage-classes": "storageclasses.storage.k8s.io",
+    "resource-quota": "resourcequotas",
+    "network-policy": "networkpolicies.networking.k8s.io",
+    "ingress": "ingresses.networking.k8s.io",
+    "ingress-classes": "ingressclasses.networking.k8s.io",
+    "pod-disruption-budgets": "poddisruptionbudgets.policy",
     "validating-webhook-configurations": "validatingwebhookconfigurations.admissionregistration.k8s.io",
     "mutating-webhook-configurations": "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-    "horizontalpodautoscalers": "horizontalpodautoscalers.autoscaling", "cronjobs": "cronjobs.batch", "jobs": "jobs.batch",
-    "endpointslices": "endpointslices.discovery.k8s.io", "leases": "leases.coordination.k8s.io", "priorityclasses": "priorityclasses.scheduling.k8s.io",
-}  # fmt: skip
+    "horizontalpodautoscalers": "horizontalpodautoscalers.autoscaling",
+    "cronjobs": "cronjobs.batch",
+    "jobs": "jobs.batch",
+    "endpointslices": "endpointslices.discovery.k8s.io",
+    "leases": "leases.coordination.k8s.io",
+    "priorityclasses": "priorityclasses.scheduling.k8s.io",
+}
 GROUPS = {
-    "apps": ("deployments", "replicasets", "statefulsets", "daemonsets"), "resource.k8s.io": ("resourceclaims", "resourceclaimtemplates", "deviceclasses", "resourceslices"),
+    "apps": ("deployments", "replicasets", "statefulsets", "daemonsets"),
+    "resource.k8s.io": ("resourceclaims", "resourceclaimtemplates", "deviceclasses", "resourceslices"),
     "rbac.authorization.k8s.io": ("roles", "rolebindings", "clusterroles", "clusterrolebindings"),
-}  # fmt: skip
+}
 KINDS = {
-    "pods": "Pod", "configmaps": "ConfigMap", "services": "Service", "events": "Event", "nodes": "Node", "namespaces": "Namespace",
-    "serviceaccounts": "ServiceAccount", "limitranges": "LimitRange", "resourcequotas": "ResourceQuota", "persistentvolumeclaims": "PersistentVolumeClaim",
-}  # fmt: skip
-SKIPPED = {"endpoints", "auth-cani-list", "custom-resource-definitions", "resources", "groups", "volumeattachments", "certificatesigningrequests", "logs"}
+    "pods": "Pod",
+    "configmaps": "ConfigMap",
+    "services": "Service",
+    "events": "Event",
+    "nodes": "Node",
+    "namespaces": "Namespace",
+    "serviceaccounts": "ServiceAccount",
+    "limitranges": "LimitRange",
+    "resourcequotas": "ResourceQuota",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+}
+SKIPPED = {
+    "endpoints",
+    "auth-cani-list",
+    "custom-resource-definitions",
+    "resources",
+    "groups",
+    "volumeattachments",
+    "certificatesigningrequests",
+    "logs",
+}
 
 
 def resource_of(name: str) -> str:
@@ -39,7 +66,15 @@ def load(bundle: Path, namespace: str = "") -> ClusterView:
     root = bundle / "cluster-resources"
     for folder in ("secrets",):
         found = [json.loads(f.read_text()) for f in (bundle / folder).rglob("*.json")]
-        items = [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": s["name"], "namespace": s["namespace"]}, "data": s.get("data", {})} for s in found]
+        items = [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": s["name"], "namespace": s["namespace"]},
+                "data": s.get("data", {}),
+            }
+            for s in found
+        ]
         view.add("secrets", items, "GET /api/v1/secrets", api_version="v1", kind="Secret")
     for file in sorted(root.rglob("*.json")):
         parts = file.relative_to(root).parts
@@ -54,7 +89,14 @@ def load(bundle: Path, namespace: str = "") -> ClusterView:
         version = value.get("apiVersion", "v1") if isinstance(value, dict) else ""
         place = parts[-1].removesuffix(".json") if len(parts) > 1 and parts[0] != "custom-resources" else ""
         resource = resource_of(name)
-        view.add(resource, items, f"GET /{resource}", api_version=version, kind=kind or KINDS.get(resource, ""), namespace=place)
+        view.add(
+            resource,
+            items,
+            f"GET /{resource}",
+            api_version=version,
+            kind=kind or KINDS.get(resource, ""),
+            namespace=place,
+        )
     groups = root / "groups.json"
     if groups.exists():
         view.groups = frozenset(g.get("name", "") for g in json.loads(groups.read_text()))
