@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 def to_builtins(value: object) -> Any:
     """Return `value` as plain JSON types (datetimes become RFC 3339 text, tuples lists, enums their value)."""
-    return msgspec.to_builtins(value)
+    # Not msgspec.to_builtins: that leaves tuples as they are, which are no JSON type and no list to whoever adds to it.
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def encode(value: object) -> bytes:

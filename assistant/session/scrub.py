@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from assistant.domain.event import Payload, RemediesSuggested, UndoOffered
 from assistant.domain.evidence import Citation
 from assistant.store.bodies import body_key, encoded
-from assistant.wire import convert, to_builtins
+from assistant.wire import convert
 
 Redact = Callable[[str], tuple[str, int]]
 
@@ -34,7 +36,8 @@ class Scrubber:
         An action that somebody may still want to run loses its whole body when a part of it is secret: sending a
         redacted body would write the placeholder into the cluster.
         """
-        value = to_builtins(payload)
+        # msgspec's own form, because text that is not Unicode has no JSON form before it was cleaned.
+        value = msgspec.to_builtins(payload)
         clean, count = self._walk(value, "", isinstance(payload, RemediesSuggested | UndoOffered))
         return convert(type(payload), clean) if count else payload
 
