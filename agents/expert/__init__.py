@@ -1,1 +1,1 @@
-"""The built-in expert: analyzers over a view of the cluster, a graph of causes, typed remedies. No model, no network."""
+"""The built-in expert: analyzers over a view of the cluster, causes, typed remedies. No model, no network."""

@@ -1,4 +1,4 @@
-"""The expert's answer as Markdown that reads well at 80 columns: the cause, its evidence, what to do, what is not known."""
+"""The expert's answer as Markdown: the cause, its evidence, what to do, what is not known."""
 
 from __future__ import annotations
 

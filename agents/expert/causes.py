@@ -252,7 +252,8 @@ def checked(view: ClusterView) -> tuple[str, ...]:
     claims = view.all("persistentvolumeclaims")
     if claims:
         found.append(
-            f"{sum(c.text('status.phase') == 'Bound' for c in claims)} of {len(claims)} PersistentVolumeClaims are bound"
+            f"{sum(c.text('status.phase') == 'Bound' for c in claims)} of {len(claims)} "
+            "PersistentVolumeClaims are bound"
         )
     nodes = view.all("nodes")
     if nodes:

@@ -12,7 +12,8 @@ SHOWN = 400
 """Characters of a line that are worth matching; longer ones are data."""
 
 BAD = re.compile(
-    r"\b(error|fatal|panic|critical|exception|fail(ed|ure|s)?|cannot|can't|could not|unable|invalid|refused|denied|forbidden|"
+    r"\b(error|fatal|panic|critical|exception|fail(ed|ure|s)?|cannot|can't|could not|unable|invalid|"
+    r"refused|denied|forbidden|"
     r"unauthori[sz]ed|abort\w*|missing|required?s?|not (set|found|allowed|permitted)|no such|unknown|traceback|exiting|"
     r"timed? ?out|timeout|expired|unreachable|mismatch|unsupported|illegal|must)\b|level=(error|fatal)|"
     r'"(level|severity)": ?"(error|fatal|critical)"|[A-Z]\w*(Error|Exception)\b|^E\d{4} ',
@@ -36,15 +37,18 @@ UPSTREAM_STATUS = re.compile(
 )
 CREDENTIALS = re.compile(
     r"password authentication failed|access denied for user|authentication failed|auth(entication)? (error|failure)|"
-    r"wrongpass|noauth|invalid (user\w*( name)?( or |/| and )?pass\w*|credentials?|password|api[ _-]?key|token|access key)|"
+    r"wrongpass|noauth|invalid (user\w*( name)?( or |/| and )?pass\w*|credentials?|password|api[ _-]?key|"
+    r"token|access key)|"
     r"incorrect (user\w*|password)|bad credentials|login failed|signaturedoesnotmatch|invalidaccesskeyid|"
     r"401 unauthorized|http 401|status(code)?[=: ]+401|sasl authentication|permission denied for (database|user|role)|"
-    r"(api[ _-]?key|token|credential|password)s? (was |is |has )?(been )?(rejected|refused|expired|revoked|invalid|wrong)|"
+    r"(api[ _-]?key|token|credential|password)s? (was |is |has )?(been )?(rejected|refused|expired|revoked|"
+    r"invalid|wrong)|"
     r"role \S+ does not exist|unauthorized\b",
     re.IGNORECASE,
 )
 RBAC = re.compile(
-    r'(?P<what>[a-z0-9.]+)(?: "[^"]*")? is forbidden: User \\?"system:serviceaccount:(?P<ns>[^:"\\]+):(?P<sa>[^"\\]+)\\?" cannot '
+    r'(?P<what>[a-z0-9.]+)(?: "[^"]*")? is forbidden: User '
+    r'\\?"system:serviceaccount:(?P<ns>[^:"\\]+):(?P<sa>[^"\\]+)\\?" cannot '
     r'(?P<verb>\w+) resource \\?"(?P<resource>[^"\\]+)\\?" in API group \\?"(?P<group>[^"\\]*)\\?"'
     r'(?:(?: in)?(?: the)? namespace \\?"(?P<in>[^"\\]+)\\?")?(?P<cluster> at the cluster scope)?'
 )
@@ -60,7 +64,8 @@ NO_SPACE = re.compile(r"no space left on device|enospc|disk quota exceeded|disk 
 IN_USE = re.compile(r"address already in use|eaddrinuse|port \d+ (is )?already|bind: address|errno 98", re.IGNORECASE)
 FORMAT = re.compile(r"exec format error|cannot execute binary", re.IGNORECASE)
 MEMORY = re.compile(
-    r"out ?of ?memory|memoryerror|cannot allocate memory|heap out of memory|std::bad_alloc|killed process|signal: killed|"
+    r"out ?of ?memory|memoryerror|cannot allocate memory|heap out of memory|std::bad_alloc|killed process|"
+    r"signal: killed|"
     r"\bsigkill\b|oom[- ]?kill|worker .* was (killed|terminated)",
     re.IGNORECASE,
 )
@@ -77,7 +82,8 @@ FILE = re.compile(r"(?<![\w:/])(/(?:[\w.@+-]+/)*[\w.@+-]+\.\w{1,10}|/(?:[\w.@+-]
 ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?)?(?<![\w.])(?P<host>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*):(?P<port>\d{2,5})\b|"
     r"[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?(?P<urlhost>[a-z0-9][a-z0-9.-]*)|"
-    r"(?:lookup|host(?:name)?|resolve|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND)[ :=\"']+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)",
+    r"(?:lookup|host(?:name)?|resolve|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND)[ "
+    r":=\"']+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)",
     re.IGNORECASE,
 )
 STACK = re.compile(r"^\s+(at |File |\^|~|\.\.\.)|^\s*\^+\s*$|^Traceback")

@@ -1,4 +1,4 @@
-"""The expert as a mind: plans by subject, reads what each needs, concludes from the whole view, verifies by reading again."""
+"""The expert as a mind: plans by subject, concludes from the whole view, verifies by reading again."""
 
 from __future__ import annotations
 

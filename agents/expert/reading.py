@@ -57,7 +57,7 @@ def reads_of(subject: Subject, groups: Mapping[str, str], namespace: str) -> lis
 
 
 def logs_of(view: ClusterView) -> list[tuple[str, str, str, bool]]:
-    """Return the logs worth reading: of failing containers (the run before too), and of one pod a workload that runs."""
+    """Return the logs worth reading: of failing containers (and the run before), and of one pod a workload."""
     troubled: list[tuple[str, str, str, bool]] = []
     quiet: list[tuple[str, str, str, bool]] = []
     for workload in workloads(view):

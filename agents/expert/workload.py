@@ -19,7 +19,7 @@ CONTROLLERS = (
     "replicasets.apps",
 )
 RECENT = timedelta(minutes=12)
-"""A restart is news for this long: twice the kubelet's longest back-off of 5 minutes (CrashLoopBackOff) and a margin."""
+"""A restart is news for this long: twice the kubelet's longest back-off of 5 minutes and a margin."""
 YOUNG = timedelta(seconds=45)
 """A pod younger than this may simply be starting."""
 

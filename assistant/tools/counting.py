@@ -10,8 +10,13 @@ from assistant.domain.raw import mapping, rows
 
 def counted(number: int, what: str, items: Sequence[dict[str, Any]] = ()) -> str:
     """Return a count with its noun, and for pods and workloads how many are not ready."""
-    plural = what if number == 1 else what[:-1] + "ies" if what.endswith("y") else (
-        what + "es" if what.endswith(("s", "ss")) else what + "s")  # fmt: skip
+    plural = (
+        what
+        if number == 1
+        else what[:-1] + "ies"
+        if what.endswith("y")
+        else (what + "es" if what.endswith(("s", "ss")) else what + "s")
+    )
     words = f"{number} {plural}"
     bad = sum(_unready(what, item) for item in items)
     return f"{words}, {bad} not ready" if bad else words
@@ -23,7 +28,9 @@ def _unready(what: str, item: dict[str, Any]) -> bool:
         case "pod" | "node":
             if status.get("phase") == "Succeeded":
                 return False
-            return not any(c.get("type") == "Ready" and c.get("status") == "True" for c in rows(status.get("conditions")))
+            return not any(
+                c.get("type") == "Ready" and c.get("status") == "True" for c in rows(status.get("conditions"))
+            )
         case "deployment" | "statefulset" | "replicaset":
             wanted = spec.get("replicas", 1)
             ready = status.get("readyReplicas") or 0

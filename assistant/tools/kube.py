@@ -89,8 +89,9 @@ class KubeReader:
                 return
             where = f"-n {place}" if place else "-A" if info.namespaced else ""
             line = f"kubectl get {resource} {where}".strip()
-            call, started = self._start(recorder, f"list {info.plural}  {place or 'all'}", f"GET {info.path(place)}",
-                                        line, step)  # fmt: skip
+            call, started = self._start(
+                recorder, f"list {info.plural}  {place or 'all'}", f"GET {info.path(place)}", line, step
+            )
             before = self._client.received_bytes
             answer = await read_kind(self._client, kinds, resource, place)
             ok, said = self._keep(answer, info)
@@ -105,9 +106,13 @@ class KubeReader:
         if answer.resource == "secrets":
             items = [_without_values(item) for item in items]
         self.view.add(
-            answer.resource, items, answer.request, api_version=info.api_version, kind=info.kind,
+            answer.resource,
+            items,
+            answer.request,
+            api_version=info.api_version,
+            kind=info.kind,
             namespace=answer.namespace,
-        )  # fmt: skip
+        )
         return True, counted(len(answer.listing.items), info.kind.lower(), answer.listing.items)
 
     async def logs(
@@ -124,9 +129,12 @@ class KubeReader:
                 return
             flag = " --previous" if previous else ""
             call, started = self._start(
-                recorder, f"log {pod}/{container}{flag}", f"GET /api/v1/namespaces/{namespace}/pods/{pod}/log",
-                f"kubectl -n {namespace} logs {pod} -c {container} --tail={tail_lines}{flag}", step,
-            )  # fmt: skip
+                recorder,
+                f"log {pod}/{container}{flag}",
+                f"GET /api/v1/namespaces/{namespace}/pods/{pod}/log",
+                f"kubectl -n {namespace} logs {pod} -c {container} --tail={tail_lines}{flag}",
+                step,
+            )
             try:
                 content, request = await self._client.log(
                     namespace, pod, container, previous=previous, tail_lines=tail_lines

@@ -1,4 +1,4 @@
-"""Containers that the runtime or the kubelet cannot start: command, user, working directory, mounts, lifecycle hooks."""
+"""Containers that the runtime or the kubelet cannot start: command, user, mounts, lifecycle hooks."""
 
 from __future__ import annotations
 

@@ -120,7 +120,8 @@ def _bad_value(
         "app-config",
         setting,
         setting.path,
-        f'{setting.name}="{shown}" ({setting.holder.kind} {setting.holder.name}) is not accepted: {said.decisive[:120]}',
+        f'{setting.name}="{shown}" ({setting.holder.kind} {setting.holder.name}) is not accepted: '
+        f"{said.decisive[:120]}",
         0.92 if setting in hits else 0.8,
         (*cited, where),
         fixes,

@@ -1,4 +1,4 @@
-"""Pods that are never created: quota, limit ranges, webhooks without a back end, Pod Security, policies; stuck rollouts."""
+"""Pods that are never created: quota, limit ranges, webhooks, Pod Security, policies; paused rollouts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ POLICY = re.compile(
     re.DOTALL,
 )
 RANGE = re.compile(
-    r"(maximum|minimum) (?P<what>[\w.-]+) usage per (?P<per>\w+) is (?P<limit>[\w.]+), but (?:limit|request) is (?P<is>[\w.]+)"
+    r"(maximum|minimum) (?P<what>[\w.-]+) usage per (?P<per>\w+) is (?P<limit>[\w.]+), but (?:limit|"
+    r"request) is (?P<is>[\w.]+)"
 )
 ACCOUNT = re.compile(
     r'serviceaccount \\?"(?P<name>[^"\\]+)\\?" not found|error looking up service account [^/]+/(?P<other>[^:]+)'
@@ -305,7 +306,8 @@ def _webhook(view: ClusterView, workload: Workload, name: str, message: str, cit
         "webhook" if not gone else "admission",
         config.target,
         f"{place}.clientConfig.service",
-        f"{workload.name()} lacks pods: webhook {name} refuses every one, because its Service {where} {why} (failurePolicy Fail).",
+        f"{workload.name()} lacks pods: webhook {name} refuses every one, because its Service {where} "
+        f"{why} (failurePolicy Fail).",
         0.95,
         Level.POLICY,
         tuple(cited),

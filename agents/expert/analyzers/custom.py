@@ -81,7 +81,8 @@ def _generic(view: ClusterView, thing: Thing) -> list[Draft]:
     category = next((c for words, c in CATEGORIES if words in thing.api_version), "other")
     stale = condition.get("observedGeneration")
     old = isinstance(stale, int) and 0 < stale < thing.number("metadata.generation")
-    said = f"{text(condition.get('type'))} is {text(condition.get('status'))} ({text(condition.get('reason'))}): {text(condition.get('message'))[:140]}"
+    kind, status, reason = (text(condition.get(name)) for name in ("type", "status", "reason"))
+    said = f"{kind} is {status} ({reason}): {text(condition.get('message'))[:140]}"
     key = frozenset({thing.key})
     return [
         Draft(

@@ -62,7 +62,8 @@ def _stuck(view: ClusterView, thing: Thing, left: list[str]) -> Draft:
         "finalizer",
         thing.target,
         "metadata.finalizers",
-        f"{thing.kind} {thing.name} cannot be deleted: finalizer {', '.join(left)} stays, so its controller does not do its part.",
+        f"{thing.kind} {thing.name} cannot be deleted: finalizer {', '.join(left)} stays, so its "
+        "controller does not do its part.",
         0.93,
         Level.OBJECT,
         (view.cite(thing, "metadata.finalizers", "metadata.deletionTimestamp"),),

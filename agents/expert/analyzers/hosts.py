@@ -29,7 +29,8 @@ def analyze(view: ClusterView) -> list[Draft]:
                     "baremetal",
                     target,
                     field,
-                    f"BareMetalHost {host.name} has a {kind}: its BMC refuses the credentials of Secret {host.text('spec.bmc.credentialsName')}.",
+                    f"BareMetalHost {host.name} has a {kind}: its BMC refuses the credentials "
+                    f"of Secret {host.text('spec.bmc.credentialsName')}.",
                     0.93,
                     Level.OBJECT,
                     cited,
@@ -69,7 +70,8 @@ def analyze(view: ClusterView) -> list[Draft]:
                     key,
                     (
                         outside(
-                            "Mend what the message names at the machine or in the host's spec, and be patient: it is tried again",
+                            "Mend what the message names at the machine or in the host's spec, and be "
+                            "patient: it is tried again",
                             "deleting the host by force leaves a stale record",
                         ),
                     ),

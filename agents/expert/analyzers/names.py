@@ -1,4 +1,4 @@
-"""Hosts that a container cannot reach: the name nobody has, the port nobody serves, the policy that keeps them apart."""
+"""Hosts that a container cannot reach: the name nobody has, the port nobody serves, the policy between."""
 
 from __future__ import annotations
 
@@ -212,7 +212,8 @@ def _reach(
             "service",
             setting.holder.target,
             setting.path,
-            f"{workload.name()} calls port {port} of Service {service.name}, which serves {', '.join(map(str, table))}.",
+            f"{workload.name()} calls port {port} of Service {service.name}, which serves "
+            f"{', '.join(map(str, table))}.",
             0.9,
             Level.OBJECT,
             (*cited, view.cite(setting.holder, setting.path), view.cite(service, "spec.ports")),

@@ -1,4 +1,4 @@
-"""Nodes and the control plane: not ready, under pressure, cordoned; leases of scheduler and controllers that nobody holds."""
+"""Nodes and the control plane: not ready, under pressure, leases of scheduler and controllers that nobody holds."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _refused(view: ClusterView, kind: str) -> bool:
 
 
 def _scheduler(view: ClusterView) -> list[Draft]:
-    """Judge pods that no scheduler has looked at: Pending, no node, no PodScheduled condition, no event of a scheduler."""
+    """Judge pods that no scheduler looked at: Pending, no node, no PodScheduled condition, no such event."""
     waiting = [
         p
         for p in view.all("pods")

@@ -93,7 +93,8 @@ def credentials(
         "credentials",
         best.holder.target,
         best.path,
-        f"{workload.name()} keeps failing: the credentials in {best.holder.kind} {best.holder.name} ({best.name}) are refused: "
+        f"{workload.name()} keeps failing: the credentials in {best.holder.kind} {best.holder.name} "
+        f"({best.name}) are refused: "
         f"{said.decisive[:120]}.",
         0.85,
         Level.OBJECT,
@@ -164,7 +165,8 @@ def _tls(
             "tls",
             held[0].target,
             "data['tls.crt']" if "tls.crt" in held[0].map("data") else "data",
-            f"{workload.name()} keeps failing: the certificate in {held[0].kind} {held[0].name} {what}: {said.decisive[:120]}.",
+            f"{workload.name()} keeps failing: the certificate in {held[0].kind} {held[0].name} {what}: "
+            f"{said.decisive[:120]}.",
             0.85,
             Level.OBJECT,
             (*cited, view.cite(held[0], "metadata.name")),

@@ -48,14 +48,23 @@ class TestHealthy:
         own = {"ownerReferences": [{"kind": "CronJob", "name": "tidy", "controller": True}]}
         template = {"template": {"spec": {"containers": [container()]}}}
         cron = thing("CronJob", "tidy", spec={"schedule": "* * * * *", "jobTemplate": {"spec": template}})
-        bad = thing("Job", "tidy-1", metadata=own, spec=template, status={"conditions": [{"type": "Failed", "status": "True"}]})
-        good = thing("Job", "tidy-2", metadata={**own, "creationTimestamp": NOW}, spec=template,
-                     status={"conditions": [{"type": "Complete", "status": "True"}]})  # fmt: skip
+        bad = thing(
+            "Job", "tidy-1", metadata=own, spec=template, status={"conditions": [{"type": "Failed", "status": "True"}]}
+        )
+        good = thing(
+            "Job",
+            "tidy-2",
+            metadata={**own, "creationTimestamp": NOW},
+            spec=template,
+            status={"conditions": [{"type": "Complete", "status": "True"}]},
+        )
         assert scan(view(*healthy(), cron, bad, good)).verdict is Verdict.HEALTHY
 
     def test_optional_references_may_be_missing(self) -> None:
         box = container(envFrom=[{"configMapRef": {"name": "gone", "optional": True}}])
-        found = view(deployment("web", box), pod("web", containers=[box], statuses=[waiting("ContainerCreating")]), node())
+        found = view(
+            deployment("web", box), pod("web", containers=[box], statuses=[waiting("ContainerCreating")]), node()
+        )
         assert all("gone" not in c.draft.summary for c in scan(found).claims)
 
     def test_trouble_of_another_node_is_not_the_fault_of_this_namespace(self) -> None:
@@ -87,8 +96,12 @@ class TestUndecided:
 class TestGraph:
     def test_what_follows_from_a_cause_is_a_consequence_of_it(self) -> None:
         box = container(image="registry.test/web:9")
-        found = view(deployment("web", box), pod("web", containers=[box], statuses=[waiting("ImagePullBackOff", "not found")], phase="Pending"),
-                     service("web"), node())  # fmt: skip
+        found = view(
+            deployment("web", box),
+            pod("web", containers=[box], statuses=[waiting("ImagePullBackOff", "not found")], phase="Pending"),
+            service("web"),
+            node(),
+        )
         result = scan(found)
         assert [c.draft.category for c in result.roots] == ["image"]
         follows = [c for c in result.claims if c.role is Role.CONSEQUENCE]
@@ -98,8 +111,13 @@ class TestGraph:
     def test_two_independent_faults_are_two_causes(self) -> None:
         one, two = container(image="registry.test/a:9"), container(image="registry.test/b:9")
         both = [waiting("ImagePullBackOff", "not found")]
-        found = view(deployment("basket", one), pod("basket", containers=[one], statuses=both, phase="Pending"), deployment("checkout", two),
-                     pod("checkout", containers=[two], statuses=both, phase="Pending"), node())  # fmt: skip
+        found = view(
+            deployment("basket", one),
+            pod("basket", containers=[one], statuses=both, phase="Pending"),
+            deployment("checkout", two),
+            pod("checkout", containers=[two], statuses=both, phase="Pending"),
+            node(),
+        )
         assert sorted(c.draft.target.name for c in scan(found).roots) == ["basket", "checkout"]
         assert scan(found, "why is checkout down").roots[0].draft.target.name == "checkout"
 
@@ -109,7 +127,15 @@ class TestGraph:
         assert first == second
 
 
-JUNK = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=8), st.just([]), st.just({}), st.just([None, 3, {"name": 7}]))
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+    st.just([None, 3, {"name": 7}]),
+)
 
 
 def spoil(value: Any, draw: st.DrawFn) -> Any:
@@ -128,7 +154,13 @@ def spoiled_views(draw: st.DrawFn) -> ClusterView:
     odd = ClusterView("shop")
     for resource in whole.resources:
         things = whole.all(resource)
-        odd.add(resource, [spoil(copy.deepcopy(dict(t.raw)), draw) for t in things], "GET /", api_version=things[0].api_version, kind=things[0].kind)
+        odd.add(
+            resource,
+            [spoil(copy.deepcopy(dict(t.raw)), draw) for t in things],
+            "GET /",
+            api_version=things[0].api_version,
+            kind=things[0].kind,
+        )
     for log in whole.logs:
         odd.add_log(log)
     return odd

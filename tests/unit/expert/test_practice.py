@@ -14,12 +14,19 @@ from .bundles import load
 
 PRACTICE = Path(__file__).resolve().parents[3] / "recordings" / "practice"
 CAUSES = {
-    "bad-setting": {"ConfigMap checkout-settings"}, "broken-json": {"ConfigMap inventory-config"}, "half-scaled": {"ResourceQuota compute"},
-    "label-sync": {"Role label-sync"}, "lost-points": {"Service loyalty-api"}, "missing-image": {"Deployment storefront"},
-    "misspelt-host": {"ConfigMap label-printer-env"}, "never-ready": {"Deployment profile"},
-    "no-pods": {"ValidatingWebhookConfiguration image-policy.security.acme.io"}, "restless-search": {"Deployment search"},
-    "stuck-release": {"Deployment history-api"}, "two-faults": {"Deployment returns-worker", "Deployment returns-archive"},
-}  # fmt: skip
+    "bad-setting": {"ConfigMap checkout-settings"},
+    "broken-json": {"ConfigMap inventory-config"},
+    "half-scaled": {"ResourceQuota compute"},
+    "label-sync": {"Role label-sync"},
+    "lost-points": {"Service loyalty-api"},
+    "missing-image": {"Deployment storefront"},
+    "misspelt-host": {"ConfigMap label-printer-env"},
+    "never-ready": {"Deployment profile"},
+    "no-pods": {"ValidatingWebhookConfiguration image-policy.security.acme.io"},
+    "restless-search": {"Deployment search"},
+    "stuck-release": {"Deployment history-api"},
+    "two-faults": {"Deployment returns-worker", "Deployment returns-archive"},
+}
 
 
 def unpack(archive: Path, to: Path) -> tuple[Path, str]:

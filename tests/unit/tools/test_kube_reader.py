@@ -35,7 +35,9 @@ class Notes:
 
     def cite(self, citation: Citation, call: str = "") -> Evidence:
         digest = hashlib.sha256(citation.body.encode()).hexdigest()
-        return Evidence("E1", citation.request, citation.quote, datetime(2026, 1, 1, tzinfo=UTC), digest, len(citation.body))
+        return Evidence(
+            "E1", citation.request, citation.quote, datetime(2026, 1, 1, tzinfo=UTC), digest, len(citation.body)
+        )
 
     def new_call(self) -> str:
         return f"C{len(self.events)}"
@@ -79,12 +81,20 @@ class FakeApi:
                 broken = {"name": "broken.test", "versions": [{"version": "v1"}], "preferredVersion": {"version": "v1"}}
                 return web.json_response({"kind": "APIGroupList", "groups": [broken]})
             case "/api/v1":
-                kinds = [name("pods", "Pod"), name("secrets", "Secret"), name("configmaps", "ConfigMap"), name("pods/log", "Pod")]
+                kinds = [
+                    name("pods", "Pod"),
+                    name("secrets", "Secret"),
+                    name("configmaps", "ConfigMap"),
+                    name("pods/log", "Pod"),
+                ]
                 return web.json_response({"kind": "APIResourceList", "resources": kinds})
             case "/api/v1/namespaces/shop/pods":
                 return self.pods(request)
             case "/api/v1/namespaces/shop/secrets":
-                secret = {"metadata": {"name": "s", "annotations": {"last": "hunter2"}}, "data": {"key": "aHVudGVyMg=="}}
+                secret = {
+                    "metadata": {"name": "s", "annotations": {"last": "hunter2"}},
+                    "data": {"key": "aHVudGVyMg=="},
+                }
                 return web.json_response({"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": [secret]})
             case "/api/v1/namespaces/shop/configmaps":
                 return self.status(403, "configmaps is forbidden")
@@ -98,7 +108,9 @@ class FakeApi:
         if start and self.expire_once:
             self.expire_once = False
             return self.status(410, "expired")
-        items: list[Any] = [{"metadata": {"name": f"p{i}", "namespace": "shop"}} for i in range(start, min(start + 2, 5))]
+        items: list[Any] = [
+            {"metadata": {"name": f"p{i}", "namespace": "shop"}} for i in range(start, min(start + 2, 5))
+        ]
         more = {"continue": str(start + 2)} if start + 2 < 5 else {}
         return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": more, "items": items})
 
@@ -140,7 +152,9 @@ async def test_a_server_that_is_gone_is_a_typed_error() -> None:
             await client.get_json("/api")
 
 
-async def test_a_kind_that_is_refused_becomes_knowledge_and_the_rest_is_read(api: tuple[FakeApi, ClusterClient]) -> None:
+async def test_a_kind_that_is_refused_becomes_knowledge_and_the_rest_is_read(
+    api: tuple[FakeApi, ClusterClient],
+) -> None:
     _, client = api
     reader, notes = KubeReader(client, Still()), Notes()
     reader.begin("t1", "shop")
