@@ -216,7 +216,10 @@ class Session:
         return await self._need_changes().undo(proposal_id)
 
     async def close(self, result: str = "") -> None:
-        """Stop what runs, take back what waits, write everything and give the session up. Raises StoreError."""
+        """Stop what runs, take back what waits, write everything and give the session up.
+
+        Raises StoreError when the end cannot be written and nobody was told so before.
+        """
         if self._closed:
             return
         await self.stop("closed")
@@ -227,8 +230,13 @@ class Session:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
         self._recorder.emit(ev.SessionClosed(result or _result(self.case)))
+        told = self._parts.store.trouble is not None
         try:
             await self._recorder.flush()
+        except StoreError:
+            # Who was told already that nothing is recorded need not have the end fail as well.
+            if not told:
+                raise
         finally:
             self._parts.store.release(self.id)
 
