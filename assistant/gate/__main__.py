@@ -43,7 +43,9 @@ async def _run() -> int:
     except PilothouseError as error:
         return _failed(error.code, error.meaning, error.hint, error.detail)
     except OSError as error:
-        return _failed("gate", "The gate cannot write its files.", "Check the runtime and state directories.", str(error))
+        return _failed(
+            "gate", "The gate cannot write its files.", "Check the runtime and state directories.", str(error)
+        )
     try:
         _say(running.ready)
         parent = asyncio.ensure_future(reader.read())  # only its end matters: then the parent is gone

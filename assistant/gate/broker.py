@@ -22,7 +22,7 @@ from assistant.errors import ClusterError, GateError, StoreError
 from assistant.gate import faults
 from assistant.gate.prepare import Prepared, bound_version
 from assistant.gate.preview import Examined, Examiner
-from assistant.gate.sender import Sent, Sender
+from assistant.gate.sender import Sender, Sent
 from assistant.policy.api_path import Refused
 from assistant.policy.classify import CRITICAL, Verdict
 from assistant.policy.limits import APPROVED_CRITICAL_SECONDS, APPROVED_SECONDS, MAX_OPEN_PROPOSALS
@@ -30,7 +30,16 @@ from assistant.store.journal import Journal
 
 State = ProposalState
 _ENDED: Final = frozenset(
-    {State.DENIED, State.EXPIRED, State.REFUSED, State.WITHDRAWN, State.VOID, State.APPLIED, State.FAILED, State.UNKNOWN}
+    {
+        State.DENIED,
+        State.EXPIRED,
+        State.REFUSED,
+        State.WITHDRAWN,
+        State.VOID,
+        State.APPLIED,
+        State.FAILED,
+        State.UNKNOWN,
+    }
 )
 Event = Proposed | Decided | Sending | Concluded
 
@@ -153,8 +162,7 @@ class Broker:
         """Take a person's decision. Returns the state and what it means; raises GateError or StoreError."""
         held = self.get(decision.proposal)
         async with held.lock:
-            self._expire(held)
-            if held.state is not State.OPEN:
+            if not self._open(held):
                 return held.state, f"It is {held.state.value} already; the decision changes nothing."
             if not hmac.compare_digest(decision.digest.encode(), held.proposal.digest.encode()):
                 return State.REFUSED, "The decision was about other bytes than the ones held here."
@@ -185,8 +193,7 @@ class Broker:
         if not bound_version(proposal, live):
             successor = await self._renew(held)
             return State.VOID, f"The object changed since you looked; look at {successor.proposal.id} instead."
-        self._expire(held)
-        if held.state is not State.OPEN:
+        if not self._open(held):
             return held.state, f"It is {held.state.value} already; the decision changes nothing."
         critical = bool(proposal.typed_name)
         seconds = APPROVED_CRITICAL_SECONDS if critical else APPROVED_SECONDS
@@ -235,24 +242,23 @@ class Broker:
 
     async def _send(self, held: Held) -> None:
         async with self._one_at_a_time:
-            sender = self._sender
             why = await self._still_good(held)
-            if sender is None:
-                why = State.REFUSED, "This gate only observes."
-            if why is not None:
-                self._conclude(held, *why)
+            if why is not None or self._sender is None:
+                self._conclude(held, *(why or (State.REFUSED, "This gate only observes.")))
                 return
             proposal = held.proposal
             faults.point("before-intent")
             try:
                 self._journal.intent(proposal.id, proposal.digest, held.mac)
             except StoreError as error:
-                self._conclude(held, State.REFUSED, f"The journal cannot be written, so nothing was sent. {error.meaning}")
+                self._conclude(
+                    held, State.REFUSED, f"The journal cannot be written, so nothing was sent. {error.meaning}"
+                )
                 return
             faults.point("after-intent")
             held.state = State.SENDING
             self._tell(Sending(proposal.id, proposal.digest))
-            sent = await sender.send(held.examined, lambda: self._mark_sent(proposal.id))
+            sent = await self._sender.send(held.examined, lambda: self._mark_sent(proposal.id))
             held.answer = sent
             self._conclude(held, sent.state, sent.message, sent)
 
@@ -297,6 +303,10 @@ class Broker:
                 self._conclude(held, State.VOID, "The gate stopped.")
         for task in list(self._tasks):
             task.cancel()
+
+    def _open(self, held: Held) -> bool:
+        self._expire(held)
+        return held.state is State.OPEN
 
     def _expire(self, held: Held) -> None:
         over = self._clock.monotonic() >= held.open_until or self._clock.now() >= held.proposal.expires

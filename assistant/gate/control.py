@@ -163,4 +163,6 @@ def _read(kind: type[T], value: Any) -> T:
     try:
         return convert(kind, value)
     except msgspec.ValidationError as error:
-        raise GateError("The gate's answer has the wrong shape.", "Update Pilothouse.", detail=str(error)[:200]) from error
+        raise GateError(
+            "The gate's answer has the wrong shape.", "Update Pilothouse.", detail=str(error)[:200]
+        ) from error

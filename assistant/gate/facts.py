@@ -107,7 +107,9 @@ async def surroundings(
     if base.deleting and kind in _TEMPLATED:
         sets = await reader.list("ReplicaSet") if kind == "Deployment" else ()
         uid = at(live, "metadata", "uid")
-        owned = tuple(s for s in sets if any(o.get("uid") == uid for o in at(s, "metadata", "ownerReferences", default=[])))
+        owned = tuple(
+            s for s in sets if any(o.get("uid") == uid for o in at(s, "metadata", "ownerReferences", default=[]))
+        )
         dependents = (*owned, *mine)
         if kind == "StatefulSet":
             claims = await _claims(reader, live)

@@ -36,7 +36,9 @@ def guarded_kubeconfig(url: str, ca_pem: bytes, token: str, context: str, namesp
         "preferences": {},
         "clusters": [{"name": context, "cluster": cluster}],
         "users": [{"name": "pilothouse-gate", "user": {"token": token}}],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": "pilothouse-gate", "namespace": namespace}}],
+        "contexts": [
+            {"name": context, "context": {"cluster": context, "user": "pilothouse-gate", "namespace": namespace}}
+        ],
         "current-context": context,
     }
     return yaml.safe_dump(value, sort_keys=False).encode()

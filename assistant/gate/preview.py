@@ -9,10 +9,11 @@ import asyncio
 import json
 import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
-from assistant.domain.action import Action, RequestClass
+from assistant.domain.action import Action
 from assistant.domain.canonical import sha256
 from assistant.domain.ports import Clock
 from assistant.domain.proposal import Check, CheckResult, Origin, Proposal
@@ -23,8 +24,8 @@ from assistant.gate.identity import ClusterIdentity
 from assistant.gate.prepare import JSON_PATCH, Prepared, media_type, parse_body, prepare
 from assistant.gate.title import title_of
 from assistant.gate.upstream import Upstream
-from assistant.policy.api_path import ApiPath, Refused
-from assistant.policy.classify import BUILT_IN_GROUPS, Verdict
+from assistant.policy.api_path import ApiPath, Refused, read_path
+from assistant.policy.classify import BUILT_IN_GROUPS, Verdict, verb_of
 from assistant.policy.diff import changes, diff_lines, leaves, pointer_paths
 from assistant.policy.impact import at, impact_of, owner_check
 from assistant.policy.kubectl import kubectl_line
@@ -122,7 +123,7 @@ class Examiner:
             cluster=self._cluster.name,
             identity=self._cluster.user,
             title=title_of(asked.method, api, target, parsed, live),
-            kubectl=self._redactor.text(kubectl_line(_kubectl_action(asked, target), _shown(self._redactor, parsed, target)))[0],
+            kubectl=self._kubectl(asked, target, parsed),
             diff=lines,
             checks=tuple(checks),
             impact=impact_of(around),
@@ -200,9 +201,6 @@ class Examiner:
         return await self._may("access", verdict.verb, api, name)
 
     async def _undo_access(self, action: Action) -> Check:
-        from assistant.policy.api_path import read_path
-        from assistant.policy.classify import verb_of
-
         api = read_path(action.path)
         if api is None:
             return Check("access for undo", CheckResult.UNKNOWN, "The way back is not a known request.")
@@ -225,9 +223,13 @@ class Examiner:
             target = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
             status, value = await ask(self._upstream, "POST", target, body)
         except ClusterError as error:
-            return Check(title, CheckResult.UNKNOWN, f"Could not ask whether {self._cluster.user} may {what}: {error.meaning}")
+            return Check(
+                title, CheckResult.UNKNOWN, f"Could not ask whether {self._cluster.user} may {what}: {error.meaning}"
+            )
         if status not in (200, 201):
-            return Check(title, CheckResult.UNKNOWN, f"Could not ask whether {self._cluster.user} may {what} (HTTP {status}).")
+            return Check(
+                title, CheckResult.UNKNOWN, f"Could not ask whether {self._cluster.user} may {what} (HTTP {status})."
+            )
         if at(value, "status", "allowed") is True:
             return Check(title, CheckResult.PASS, f"{self._cluster.user} may {what}.")
         reason = str(at(value, "status", "reason", default=""))[:200]
@@ -240,7 +242,9 @@ class Examiner:
         if prepared.method == "POST" and api.sub:
             before, after, touched = {}, _shown(self._redactor, parsed, target), leaves(parsed)
         elif undo_deleting:
-            before, after, touched = self._clean(live or {}, target), {}, frozenset({()})
+            whole = {key: value for key, value in (live or {}).items() if key != "status"}
+            notes = {k: v for k, v in at(whole, "metadata", default={}).items() if k != "managedFields"}
+            before, after, touched = self._clean({**whole, "metadata": notes}, target), {}, frozenset({()})
         elif dry.after is None:
             before, after, touched = {}, _shown(self._redactor, parsed, target), frozenset({()})
         else:
@@ -254,6 +258,10 @@ class Examiner:
                 touched = frozenset(c.path for c in changes(before, ours, frozenset(), hidden=False))
         lines, cut = diff_lines(changes(before, after, touched))
         return lines, cut, ""
+
+    def _kubectl(self, asked: Prepared, target: Target, parsed: Any) -> str:
+        action = Action(asked.method, asked.path, target, asked.query, media_type(asked.content_type), asked.body)
+        return self._redactor.text(kubectl_line(action, _shown(self._redactor, parsed, target)))[0]
 
     def _clean(self, value: Obj, target: Target) -> Obj:
         clean, _ = self._redactor.object({"kind": target.kind, **value}, target.kind)
@@ -270,13 +278,7 @@ def _shown(redactor: Redactor, parsed: Any, target: Target) -> Any:
     return redactor.object(parsed, target.kind)[0]
 
 
-def _kubectl_action(asked: Prepared, target: Target) -> Action:
-    return Action(asked.method, asked.path, target, asked.query, media_type(asked.content_type), asked.body)
-
-
 def _live_target(api: ApiPath, parsed: Any) -> str:
-    from urllib.parse import quote
-
     if api.name:
         sub = f"/{api.sub}" if api.sub in ("scale", "status") else ""
         path = api.object_path if api.resource != "namespaces" else f"{api.collection}/{api.name or api.namespace}"
@@ -325,13 +327,3 @@ def _dry_hash(after: Obj | None) -> str:
         return ""
     metadata = {k: v for k, v in at(after, "metadata", default={}).items() if k in ("name", "labels", "annotations")}
     return sha256({**{k: v for k, v in after.items() if k not in ("metadata", "status")}, "metadata": metadata})
-
-
-def needs_name(proposal: Proposal) -> bool:
-    """Say whether an approval of this proposal must carry the object's typed name."""
-    return bool(proposal.typed_name) or proposal.request_class is RequestClass.CRITICAL
-
-
-def created_before(proposal: Proposal, moment: datetime) -> bool:
-    """Say whether the proposal is open no longer at `moment`, by the wall clock."""
-    return moment >= proposal.expires

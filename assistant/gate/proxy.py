@@ -17,7 +17,12 @@ from assistant.gate.prepare import Prepared, media_type, parse_body
 from assistant.gate.status import refusal
 from assistant.gate.upstream import Upstream, named, read_limited
 from assistant.gate.wire_redaction import (
-    EnvRedactor, WatchRedactor, json_accept, parsed_kind, redact_body, streamed_env,
+    EnvRedactor,
+    WatchRedactor,
+    json_accept,
+    parsed_kind,
+    redact_body,
+    streamed_env,
 )  # fmt: skip
 from assistant.policy.api_path import Refused
 from assistant.policy.classify import CONNECT, Verdict, classify, with_body
@@ -25,10 +30,14 @@ from assistant.policy.limits import MAX_PARSED_ANSWER_BYTES, MAX_REQUEST_BODY_BY
 from assistant.policy.redact import Redactor, has_placeholder
 from assistant.store.journal import Journal
 
+# fmt: off
 _HOP: Final = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade"
-    " host content-length authorization cookie expect".split()
+    [
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "host", "content-length", "authorization", "cookie", "expect",
+    ]
 )
+# fmt: on
 _CLIENT_BYTES: Final = 120
 
 
@@ -53,7 +62,9 @@ class Proxy:
         except Refused as refused:
             return refusal(refused.code, f"Pilothouse refused this request: {refused.meaning}", refused.rule)
         except StoreError as error:
-            return refusal(503, f"Pilothouse cannot write its journal, so it sends no change. {error.meaning}", error.code)
+            return refusal(
+                503, f"Pilothouse cannot write its journal, so it sends no change. {error.meaning}", error.code
+            )
         except ClusterError as error:
             timeout = "in time" in error.meaning
             return refusal(504 if timeout else 502, f"{error.meaning} {error.hint}".strip(), error.code)
@@ -65,7 +76,9 @@ class Proxy:
             body = await _body(request) if verdict.request_class is RequestClass.VIRTUAL else None
             return await self._pass(request, verdict, body)
         if verdict.request_class is RequestClass.SENSITIVE:
-            raise Refused(verdict.rule, "This would hand out sensitive answers and is not passed on in this version.", 403)
+            raise Refused(
+                verdict.rule, "This would hand out sensitive answers and is not passed on in this version.", 403
+            )
         api = verdict.api
         if api is not None and (api.sub.split("/")[0] in CONNECT or verdict.rule.startswith("connect-")):
             text = "exec, attach, port-forward and proxy are not supported through the gate yet."
@@ -242,5 +255,3 @@ def _answer(held: Held) -> web.StreamResponse:
             return refusal(502, message, cause)
         case _:
             return refusal(504, message, cause)
-
-

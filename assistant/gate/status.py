@@ -7,11 +7,14 @@ from typing import Final
 
 from aiohttp import web
 
+# fmt: off
 REASONS: Final = {
-    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 413: "RequestEntityTooLarge",
+    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
+    413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType", 422: "Invalid", 429: "TooManyRequests", 500: "InternalError", 502: "InternalError",
     503: "ServiceUnavailable", 504: "Timeout",
-}  # fmt: skip
+}
+# fmt: on
 
 
 def status_body(code: int, message: str, cause: str = "") -> bytes:

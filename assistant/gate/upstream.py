@@ -78,7 +78,11 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, raw_target: str, headers: Mapping[str, str] | list[tuple[str, str]], body: bytes | None = None
+        self,
+        method: str,
+        raw_target: str,
+        headers: Mapping[str, str] | list[tuple[str, str]],
+        body: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request and yield the answer unread; for reads, reviews and dry runs."""
         sent = [*(headers.items() if isinstance(headers, Mapping) else headers), *(await self.authorization()).items()]
@@ -165,15 +169,21 @@ def named(error: BaseException) -> ClusterError:
         case aiohttp.ClientConnectorDNSError():
             return ClusterError("The API server's name cannot be resolved.", "Check the network or VPN.", detail=detail)
         case aiohttp.ClientConnectorError():
-            return ClusterError("The API server cannot be reached.", "Check the network, VPN and address.", detail=detail)
+            return ClusterError(
+                "The API server cannot be reached.", "Check the network, VPN and address.", detail=detail
+            )
         case TimeoutError():
-            return ClusterError("The API server did not answer in time.", "Try again, or check the network.", detail=detail)
+            return ClusterError(
+                "The API server did not answer in time.", "Try again, or check the network.", detail=detail
+            )
         case aiohttp.ClientPayloadError():
             return ClusterError("The API server's answer was cut off.", "Try again.", detail=detail)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
             return ClusterError("The API server closed the connection.", "Try again.", detail=detail)
         case _:
-            return ClusterError("The API server's answer is not proper HTTP.", "Check what listens there.", detail=detail)
+            return ClusterError(
+                "The API server's answer is not proper HTTP.", "Check what listens there.", detail=detail
+            )
 
 
 def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...]) -> Upstream:
@@ -185,13 +195,15 @@ def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...
     if not any(Path(part).expanduser().is_file() for part in source.split(os.pathsep) if part):
         raise ClusterError("There is no kubeconfig.", _ABSENT, detail=source)
     try:
-        merged = kube_config.KubeConfigMerger(source)
-        loader = kube_config.KubeConfigLoader(config_dict=merged.config, active_context=context)
+        merged = kube_config.KubeConfigMerger(source)  # type: ignore[no-untyped-call]
+        loader = kube_config.KubeConfigLoader(  # type: ignore[no-untyped-call]
+            config_dict=merged.config, active_context=context
+        )
         active = loader.current_context
         _check_exec(merged, active["context"].get("user", ""), exec_allow)
         settings = client.Configuration()
         settings.retries = False
-        made = config.new_client_from_config(
+        made = config.new_client_from_config(  # type: ignore[no-untyped-call]
             config_file=source, context=active["name"], persist_config=False, client_configuration=settings
         )
         settings = made.configuration
@@ -201,7 +213,9 @@ def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...
         raise
     except Exception as error:  # the loader raises whatever YAML, base64 and its own checks raise
         detail = f"{type(error).__name__}: {error}"[:300]
-        raise ClusterError("The kubeconfig cannot be used.", "Check it with: kubectl config view", detail=detail) from error
+        raise ClusterError(
+            "The kubeconfig cannot be used.", "Check it with: kubectl config view", detail=detail
+        ) from error
 
 
 def _check_exec(merged: Any, user_name: str, allowed: tuple[str, ...]) -> None:

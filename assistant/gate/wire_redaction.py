@@ -17,10 +17,14 @@ from assistant.policy.redact_text import sensitive_name
 
 _KINDS: Final = {"secrets": "Secret", "configmaps": "ConfigMap"}
 # Kinds with pod templates: too large to parse on the way, so only values of env variables are replaced in passing.
+# fmt: off
 _TEMPLATED: Final = frozenset(
-    "pods podtemplates replicationcontrollers deployments statefulsets daemonsets replicasets controllerrevisions jobs"
-    " cronjobs".split()
+    [
+        "pods", "podtemplates", "replicationcontrollers", "deployments", "statefulsets", "daemonsets", "replicasets",
+        "controllerrevisions", "jobs", "cronjobs",
+    ]
 )
+# fmt: on
 JSON_ONLY: Final = "application/json"
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import unquote
 
 
-class Refused(Exception):  # noqa: N818 - a verdict on a request, not a failure of ours
+class Refused(Exception):
     """A request that is answered with a Status at once, whoever approves; `rule` names why, `code` is HTTP's."""
 
     def __init__(self, rule: str, meaning: str, code: int = 400) -> None:
@@ -58,11 +58,50 @@ class ApiPath:
 
 # Every query parameter of the Kubernetes 1.36 OpenAPI documents, and those of endpoints that these leave out.
 QUERY_KEYS: Final = frozenset(
-    "allowWatchBookmarks command container continue dryRun fieldManager fieldSelector fieldValidation follow force"
-    " gracePeriodSeconds ignoreStoreReadErrorWithClusterBreakingPotential insecureSkipTLSVerifyBackend labelSelector"
-    " limit limitBytes orphanDependents path ports pretty previous propagationPolicy resourceVersion"
-    " resourceVersionMatch sendInitialEvents shardSelector sinceSeconds sinceTime stderr stdin stdout stream tailLines"
-    " timeoutSeconds timestamps tty watch timeout includeObject verbose exclude hash".split()
+    [
+        "allowWatchBookmarks",
+        "command",
+        "container",
+        "continue",
+        "dryRun",
+        "fieldManager",
+        "fieldSelector",
+        "fieldValidation",
+        "follow",
+        "force",
+        "gracePeriodSeconds",
+        "ignoreStoreReadErrorWithClusterBreakingPotential",
+        "insecureSkipTLSVerifyBackend",
+        "labelSelector",
+        "limit",
+        "limitBytes",
+        "orphanDependents",
+        "path",
+        "ports",
+        "pretty",
+        "previous",
+        "propagationPolicy",
+        "resourceVersion",
+        "resourceVersionMatch",
+        "sendInitialEvents",
+        "shardSelector",
+        "sinceSeconds",
+        "sinceTime",
+        "stderr",
+        "stdin",
+        "stdout",
+        "stream",
+        "tailLines",
+        "timeoutSeconds",
+        "timestamps",
+        "tty",
+        "watch",
+        "timeout",
+        "includeObject",
+        "verbose",
+        "exclude",
+        "hash",
+    ]
 )
 REPEATABLE_KEYS: Final = frozenset({"command", "ports", "exclude"})
 

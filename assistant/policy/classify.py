@@ -58,18 +58,48 @@ _ORDINARY: Final = frozenset(
     for resource in names.split()
 )
 BUILT_IN_GROUPS: Final = frozenset(
-    "apps batch autoscaling policy networking.k8s.io discovery.k8s.io events.k8s.io coordination.k8s.io"
-    " resource.k8s.io storage.k8s.io scheduling.k8s.io rbac.authorization.k8s.io admissionregistration.k8s.io"
-    " apiextensions.k8s.io apiregistration.k8s.io authentication.k8s.io authorization.k8s.io certificates.k8s.io"
-    " flowcontrol.apiserver.k8s.io node.k8s.io internal.apiserver.k8s.io storagemigration.k8s.io".split()
+    [
+        "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        "networking.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "coordination.k8s.io",
+        "resource.k8s.io",
+        "storage.k8s.io",
+        "scheduling.k8s.io",
+        "rbac.authorization.k8s.io",
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "certificates.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "node.k8s.io",
+        "internal.apiserver.k8s.io",
+        "storagemigration.k8s.io",
+    ]
 ) | {""}
 # Groups in which every write is critical, namespaced or not.
 _CRITICAL_GROUPS: Final = frozenset(
-    "rbac.authorization.k8s.io admissionregistration.k8s.io apiextensions.k8s.io apiregistration.k8s.io"
-    " certificates.k8s.io flowcontrol.apiserver.k8s.io node.k8s.io internal.apiserver.k8s.io"
-    " storagemigration.k8s.io".split()
+    [
+        "rbac.authorization.k8s.io",
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "certificates.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "node.k8s.io",
+        "internal.apiserver.k8s.io",
+        "storagemigration.k8s.io",
+    ]
 )
-_CRITICAL_CORE: Final = frozenset("namespaces nodes persistentvolumes persistentvolumeclaims componentstatuses".split())
+_CRITICAL_CORE: Final = frozenset(
+    ["namespaces", "nodes", "persistentvolumes", "persistentvolumeclaims", "componentstatuses"]
+)
 _WRITABLE_SUBRESOURCES: Final = {
     "status": WRITE,
     "scale": WRITE,

@@ -29,7 +29,18 @@ _HIDDEN: Final = (
     ("status",),
 )
 # Keys by which the API merges lists of maps (x-kubernetes-list-map-keys of the 1.36 OpenAPI documents).
-_MERGE_KEYS: Final = ("name", "mountPath", "containerPort", "port", "key", "type", "ip", "topologyKey", "uid", "devicePath")
+_MERGE_KEYS: Final = (
+    "name",
+    "mountPath",
+    "containerPort",
+    "port",
+    "key",
+    "type",
+    "ip",
+    "topologyKey",
+    "uid",
+    "devicePath",
+)
 
 
 @dataclass(frozen=True, slots=True)

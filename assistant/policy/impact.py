@@ -112,7 +112,7 @@ def _rollout(around: Surroundings) -> list[Impact]:
     rolling = at(after, "spec", "strategy", "rollingUpdate", default={})
     surge = _share(rolling.get("maxSurge", "25%"), total, up=True)
     down = _share(rolling.get("maxUnavailable", "25%"), total, up=False)
-    # Both rounding to zero would never progress: the controller then takes one down (deployment/util ResolveFenceposts).
+    # Both rounding to zero would never progress: the controller then takes one down (ResolveFenceposts).
     down = 1 if not down and not surge else down
     return [Impact("direct", f"{total} pods are replaced, at most {down} down and {surge} extra at once.")]
 
@@ -125,8 +125,13 @@ def _scale(around: Surroundings) -> list[Impact]:
     before, after = replicas(around.live), replicas(around.after)
     if before == after:
         return []
-    word = "more run" if after > before else "stop"
-    return [Impact("direct", f"Replicas go from {before} to {after}: {abs(after - before)} pods {word}.")]
+    count = abs(after - before)
+    pods = "pod" if count == 1 else "pods"
+    return [
+        Impact(
+            "direct", f"Replicas go from {before} to {after}: {count} {pods} {'more' if after > before else 'less'}."
+        )
+    ]
 
 
 def _listed(items: Iterable[Obj]) -> str:
@@ -233,7 +238,9 @@ def readers(kind: str, name: str, workloads: Iterable[Obj]) -> tuple[list[str], 
     env, files = [], []
     for workload in workloads:
         own = str(workload.get("kind") or "Pod")
-        spec = at(workload, "spec", default={}) if own == "Pod" else at(workload, "spec", "template", "spec", default={})
+        spec = (
+            at(workload, "spec", default={}) if own == "Pod" else at(workload, "spec", "template", "spec", default={})
+        )
         if own == "CronJob":
             spec = at(workload, "spec", "jobTemplate", "spec", "template", "spec", default={})
         label = f"{own} {name_of(workload)}"
@@ -273,7 +280,9 @@ def _readers(around: Surroundings) -> list[Impact]:
     lines = []
     if env:
         lines.append(
-            Impact("watchers", f"{', '.join(env)} read it as environment: running pods see nothing of it until restarted.")
+            Impact(
+                "watchers", f"{', '.join(env)} read it as environment: running pods see nothing of it until restarted."
+            )
         )
     if files:
         lines.append(Impact("watchers", f"{', '.join(files)} mount it: files follow within about a minute."))
@@ -300,7 +309,9 @@ def _watchers(around: Surroundings) -> list[Impact]:
         ref = at(scaler, "spec", "scaleTargetRef", default={})
         if ref.get("kind") == around.kind and ref.get("name") == name_of(thing):
             low, high = at(scaler, "spec", "minReplicas", default=1), at(scaler, "spec", "maxReplicas")
-            lines.append(Impact("watchers", f"HorizontalPodAutoscaler {name_of(scaler)} sets replicas ({low} to {high})."))
+            lines.append(
+                Impact("watchers", f"HorizontalPodAutoscaler {name_of(scaler)} sets replicas ({low} to {high}).")
+            )
     for budget in around.budgets:
         if matches(at(budget, "spec", "selector"), _pod_labels(around.live, around.kind)):
             left = at(budget, "status", "disruptionsAllowed", default="unknown")
@@ -309,11 +320,13 @@ def _watchers(around: Surroundings) -> list[Impact]:
 
 
 def owner_check(thing: Obj | None) -> Check:
-    """Return who else keeps this object, so that a change by hand may be reverted (labels of the tools' documentation)."""
+    """Return who else keeps this object and may revert a change by hand (labels as the tools document them)."""
     labels = at(thing, "metadata", "labels", default={})
     notes = at(thing, "metadata", "annotations", default={})
     if "argocd.argoproj.io/tracking-id" in notes or "argocd.argoproj.io/instance" in labels:
-        app = labels.get("argocd.argoproj.io/instance") or str(notes.get("argocd.argoproj.io/tracking-id")).split(":")[0]
+        app = (
+            labels.get("argocd.argoproj.io/instance") or str(notes.get("argocd.argoproj.io/tracking-id")).split(":")[0]
+        )
         return Check("owner", CheckResult.WARN, f"Argo CD application {app} manages it and may revert this.")
     for tool in ("kustomize", "helm"):
         name = labels.get(f"{tool}.toolkit.fluxcd.io/name")

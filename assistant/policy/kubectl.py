@@ -73,7 +73,9 @@ def set_images(body: Any) -> list[tuple[str, str]]:
     """Return the container images that a patch sets, if that is all it does."""
     try:
         spec = body["spec"]["template"]["spec"]
-        if not (_only(body, "spec") and set(body["spec"]) == {"template"} and set(body["spec"]["template"]) == {"spec"}):
+        if not (
+            _only(body, "spec") and set(body["spec"]) == {"template"} and set(body["spec"]["template"]) == {"spec"}
+        ):
             return []
         containers = spec["containers"]
         if set(spec) - {"$setElementOrder/containers"} != {"containers"}:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import json
@@ -23,8 +24,23 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _DEPTH: Final = 64
 # Fields of metadata that are names, ids and times; a pattern must not eat a uid.
 _PLAIN_METADATA: Final = frozenset(
-    "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp generateName labels"
-    " ownerReferences managedFields finalizers selfLink continue remainingItemCount".split()
+    [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "generateName",
+        "labels",
+        "ownerReferences",
+        "managedFields",
+        "finalizers",
+        "selfLink",
+        "continue",
+        "remainingItemCount",
+    ]
 )
 
 
@@ -61,10 +77,8 @@ class Redactor:
         """
         raw = encoded.encode(errors="surrogatepass")
         if not plain:
-            try:
+            with contextlib.suppress(binascii.Error, ValueError):
                 raw = base64.b64decode(encoded, validate=True)
-            except (binascii.Error, ValueError):
-                pass
         if raw.startswith(_SECRET_MARK.encode()):
             return encoded
         digest = hmac.new(self._key, raw, hashlib.sha256).hexdigest()[:8]

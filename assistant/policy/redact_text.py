@@ -81,7 +81,9 @@ _PEM: Final = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*(?:-----END [A-Z0-9 ]*-----)?"
 )
 _PEM_BASE64: Final = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]{12,}")
-_URL_USER: Final = re.compile(r"(?P<a>\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]*:)(?P<v>[^\s\"'<>]+)(?=@[^\s@]*)", re.IGNORECASE)
+_URL_USER: Final = re.compile(
+    r"(?P<a>\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]*:)(?P<v>[^\s\"'<>]+)(?=@[^\s@]*)", re.IGNORECASE
+)
 _URL_TOKEN: Final = re.compile(r"(?P<a>\bhttps?://)(?P<v>[^\s:/@\"'<>]{8,})(?=@)", re.IGNORECASE)
 _HEADER: Final = re.compile(
     r"(?P<a>\b(?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256)\s+)?)"
@@ -121,7 +123,7 @@ _DEPTH: Final = 3
 
 
 def redact_patterns(text: str, mark: Mark, depth: int = 0) -> tuple[str, int]:
-    """Replace what looks like a secret in `text` by `mark(kind, value)`; returns the text and how many were replaced."""
+    """Replace what looks like a secret by `mark(kind, value)`; returns the text and how many were replaced."""
     if not text:
         return text, 0
     if _CONTROLS.search(text):
@@ -244,4 +246,4 @@ def _decoded(value: str) -> str:
         text = raw.decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
         return ""
-    return text if all(ch.isprintable() or ch in "\r\n\t" for ch in text) else ""
+    return text if all(ch.isprintable() or ch in "\r\n\t\x1b" for ch in text) else ""

@@ -63,7 +63,11 @@ def _object_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
         recreate = at(around.after, "spec", "strategy", "type") == "Recreate"
         fired.append((RiskLevel.HIGH if recreate else RiskLevel.MEDIUM, "replaces the pods of a workload"))
     if around.live is not None and around.after is not None:
-        if replicas(around.live) > 0 and replicas(around.after) == 0 and "replicas" in at(around.after, "spec", default={}):
+        if (
+            replicas(around.live) > 0
+            and replicas(around.after) == 0
+            and "replicas" in at(around.after, "spec", default={})
+        ):
             fired.append((RiskLevel.HIGH, "scales to zero"))
         if _lost_finalizers(around.live, around.after):
             fired.append((RiskLevel.CRITICAL, "removes a finalizer, so clean-up may be skipped"))

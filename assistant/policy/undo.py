@@ -13,17 +13,42 @@ from assistant.policy.impact import Surroundings, at
 from assistant.policy.redact import redact_object
 
 _MERGE: Final = "application/merge-patch+json"
-_BOOKKEEPING: Final = (
-    "uid resourceVersion generation creationTimestamp deletionTimestamp deletionGracePeriodSeconds managedFields"
-    " selfLink".split()
-)
+_BOOKKEEPING: Final = [
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+]
 # Kinds that are their own declaration: made again from the before-image they are as they were.
 _DECLARED: Final = frozenset(
-    "ConfigMap Service Deployment DaemonSet CronJob Ingress NetworkPolicy HorizontalPodAutoscaler PodDisruptionBudget"
-    " ResourceQuota LimitRange ServiceAccount Role RoleBinding ClusterRole ClusterRoleBinding PriorityClass"
-    " HTTPRoute GRPCRoute Gateway".split()
+    [
+        "ConfigMap",
+        "Service",
+        "Deployment",
+        "DaemonSet",
+        "CronJob",
+        "Ingress",
+        "NetworkPolicy",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "ResourceQuota",
+        "LimitRange",
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "PriorityClass",
+        "HTTPRoute",
+        "GRPCRoute",
+        "Gateway",
+    ]
 )
-_SECRET_INSIDE: Final = "none: the before-image holds values that look secret, so it is not kept"
+_HOLDS_SECRETS: Final = "none: the before-image holds values that look secret, so it is not kept"
 
 
 def undo_of(api: ApiPath, target: Target, around: Surroundings) -> Undo:
@@ -56,7 +81,7 @@ def _made_again(api: ApiPath, target: Target, around: Surroundings) -> Undo:
     image.setdefault("apiVersion", target.api_version)
     image.setdefault("kind", target.kind)
     if redact_object(image)[1]:
-        return Undo(_SECRET_INSIDE)
+        return Undo(_HOLDS_SECRETS)
     body = json.dumps(image, separators=(",", ":"), ensure_ascii=False)
     action = Action("POST", api.collection, target, (), "application/json", body)
     return Undo(f"create {target} again from its state before; it gets a new uid", action)
@@ -67,7 +92,7 @@ def _patched_back(api: ApiPath, target: Target, live: dict[str, Any], after: dic
     if not patch:
         return Undo("not needed: nothing changes")
     if redact_object({**patch, "kind": target.kind})[1]:
-        return Undo(_SECRET_INSIDE)
+        return Undo(_HOLDS_SECRETS)
     body = json.dumps(patch, separators=(",", ":"), ensure_ascii=False)
     return Undo(f"set {target} back to its state before", Action("PATCH", api.path, target, (), _MERGE, body))
 
