@@ -61,6 +61,8 @@ class GateFollower:
                     self._recorder.emit(payload)
             except GateError as error:
                 reason = error.meaning
+            except OSError as error:
+                reason = f"the connection to the gate broke ({error})"
             try:
                 # A broken stream is not a dead gate; what was missed meanwhile is asked for.
                 await self._gate.info()
