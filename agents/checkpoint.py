@@ -1,14 +1,12 @@
-"""Where the workflow's position survives a crash: a SQLite file a session. A cache for resuming, never the truth.
+"""Where the workflow keeps its place: a SQLite file of its own, a cache for resuming and never the truth.
 
-One file a session, because two processes with one file would need the locking that the session store has, and because
-throwing a session's cache away is then deleting a file.
+A checkpoint can name code to rebuild objects with, so a file that is not ours is not opened.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -18,39 +16,55 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from assistant.errors import StoreError
 
-APPLICATION_ID: Final = 0x50494C54
-"""`PILT` at byte 68 of the file (https://sqlite.org/fileformat.html#application_id): written by us."""
-HEADER_BYTES: Final = 100
+APPLICATION_ID: Final = 0x50494C43
+"""Stands in the header of every checkpoint file that we made ("PILC")."""
+
+MAGIC: Final = b"SQLite format 3\x00"
 
 
-@asynccontextmanager
-async def checkpointer(folder: Path, session: str) -> AsyncIterator[AsyncSqliteSaver]:
-    """Open the session's checkpoint file. Raises StoreError for a file that we did not write: it is never opened."""
-    path = folder / f"{session}.db"
-    _prepare(path)
-    async with aiosqlite.connect(path) as connection:
-        await connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        # Strict by argument as well as by environment: an empty list allows no class at all.
-        yield AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=[]))
-
-
-def forget(folder: Path, session: str) -> None:
-    """Throw the checkpoints of a session away; it can then be read and replayed, but an open turn not resumed."""
-    for ending in ("", "-wal", "-shm", "-journal"):
-        (folder / f"{session}.db{ending}").unlink(missing_ok=True)
-
-
-def _prepare(path: Path) -> None:
+async def open_checkpoints(path: Path) -> AsyncSqliteSaver:
+    """Open the file, making it with mode 0600. Raises StoreError for one that is not ours or cannot be used."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
-    except OSError as error:
+        _own(path)
+        connection = await aiosqlite.connect(path)
+    except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            f"The workflow's position cannot be kept in {path}.", "Check the state directory.", detail=str(error)
+            f"The file {path} for resuming cannot be used.", "Check its folder, or remove it.", detail=str(error)
         ) from error
-    if header and (len(header) < HEADER_BYTES or int.from_bytes(header[68:72], "big") != APPLICATION_ID):
+    try:
+        # An empty allow-list: plain types only, whatever the file says.
+        saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=[]))
+        await saver.setup()
+        await connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        await connection.close()
         raise StoreError(
-            f"{path} was not written by Pilothouse, so it is not opened.", "Move it away; it is only a cache."
+            f"The file {path} for resuming cannot be used.", "Check its folder, or remove it.", detail=str(error)
+        ) from error
+    return saver
+
+
+def _own(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        head = os.pread(handle, 100, 0)
+        foreign = os.fstat(handle).st_uid != os.getuid()
+        if not foreign:
+            os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+    # The header is read as bytes: SQLite itself must not see a file that somebody else made.
+    if foreign or (head and (head[:16] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION_ID)):
+        raise StoreError(
+            f"{path} is not a file that Pilothouse made, so it was not opened.",
+            "Move it away; sessions stay as they are.",
         )
+    if not head:
+        made = sqlite3.connect(path)
+        try:
+            made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            made.execute("PRAGMA journal_mode = WAL")
+            made.commit()
+        finally:
+            made.close()

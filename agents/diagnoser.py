@@ -1,40 +1,33 @@
-"""The diagnoser: carries out one step of the plan. Runs once a step, several at the same time."""
+"""Carries out one step of the plan; several run at once, and one that fails does not end the others."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import Literal
 
 from langgraph.runtime import Runtime
+from langgraph.types import Command
 
-from agents.state import Branch, Ports
-from assistant.domain.event import BudgetReached, ErrorRaised, StepEnded, StepStarted
+from agents.state import Parts, StepState
+from assistant.domain.event import StepEnded, StepStarted
+from assistant.domain.finding import Finding
 from assistant.domain.plan import Step, StepStatus
 from assistant.errors import BudgetError, PilothouseError
 from assistant.wire import convert, to_builtins
 
 
-async def diagnoser(state: Branch, runtime: Runtime[Ports]) -> dict[str, list[dict[str, Any]]]:
-    """Investigate one step; what fails in it is said, and the other steps go on."""
-    ports = runtime.context
+async def diagnoser(state: StepState, runtime: Runtime[Parts]) -> Command[Literal["planner"]]:
+    """Have the mind investigate one step and keep what it found."""
+    parts = runtime.context
     step = convert(Step, state["step"])
-    recorder = ports.recorder
-    recorder.emit(StepStarted(step.id))
+    parts.recorder.emit(StepStarted(step.id))
+    found: tuple[Finding, ...] = ()
+    status, note = StepStatus.DONE, ""
     try:
-        async with asyncio.timeout(ports.limits.step_seconds):
-            found = await ports.mind.investigate(ports.turn, step, recorder)
-    except TimeoutError:
-        limit = ports.limits.step_seconds
-        recorder.emit(BudgetReached("seconds", limit, f"{step.title}: stopped after {limit:.0f} seconds."))
-        recorder.emit(StepEnded(step.id, StepStatus.FAILED, "took too long"))
-        return {"found": []}
+        turn = parts.directed(state["directions"])
+        found = await parts.within(parts.mind.investigate(turn, step, parts.recorder))
     except BudgetError as error:
-        recorder.emit(StepEnded(step.id, StepStatus.SKIPPED, error.meaning))
-        return {"found": []}
+        status, note = StepStatus.SKIPPED, error.meaning
     except PilothouseError as error:
-        if not any(known.meaning == error.meaning for known in recorder.case.errors):
-            recorder.emit(ErrorRaised(error.code, error.meaning, error.hint, error.detail))
-        recorder.emit(StepEnded(step.id, StepStatus.FAILED, error.meaning))
-        return {"found": []}
-    recorder.emit(StepEnded(step.id, StepStatus.DONE))
-    return {"found": to_builtins(found)}
+        status, note = StepStatus.FAILED, error.meaning
+    parts.recorder.emit(StepEnded(step.id, status, note))
+    return Command(update={"found": to_builtins(found), "looked": [step.id]}, goto="planner")

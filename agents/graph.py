@@ -1,117 +1,133 @@
-"""The workflow as a LangGraph graph. Only this package knows LangGraph.
+"""The workflow of a turn on LangGraph.
 
-    START ─► planner ─► diagnoser x n ─► weigher ─► reporter ─► END
-                            ▲               │            │
-                            └── more steps ─┘            ▼
-                                  ┌──────────────── executor ─► END
-                                  ▼                     ▲
-                              approval ── denied ───────┤
-                                  │ approved            │
-                                  ▼                     │
-                               applier ─► verifier ─────┘
-
-A node may run again after a crash. So nothing in one has an effect that doubles: evidence and events are recorded
-once, a proposal has a key from the state, and the gate sends an approved change once.
+```
+ planner ─► diagnoser × n ─► planner: enough? ─► reporter ─► end
+    ▲            │                                  │ a remedy can be proposed
+    └────────────┘ more steps                       ▼
+                  ┌───────────────────────────► executor ─► end: nothing (more) to propose
+                  │ denied with feedback, void      ▼
+                  ├──────────────────────────── approval ─► end: denied, expired, refused, withdrawn
+                  │ next change                     ▼ approved
+                  └──────────── verify ◄──────── apply ───► end: failed, unknown
+```
 """
 
 from __future__ import annotations
 
-import os
-
-# Both before LangGraph is imported: a checkpoint must never rebuild a class by name, and nothing is traced to anybody.
-os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
-os.environ["LANGSMITH_TRACING"] = "false"
-
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from agents.applier import applier
+from agents.apply import apply
 from agents.approval import approval
-from agents.checkpoint import checkpointer
+from agents.checkpoint import open_checkpoints
 from agents.diagnoser import diagnoser
 from agents.executor import executor
 from agents.mind import Mind
-from agents.planner import planner, weigher
+from agents.planner import planner
 from agents.reporter import reporter
-from agents.state import Limits, Ports, State
-from agents.verifier import verifier
-from assistant.domain.event import Used
+from agents.state import Budget, Limits, Parts, TurnState
+from agents.verify import verify
 from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn
+from assistant.wire import to_builtins
 
-DURABILITY: Final = "sync"
-"""Every superstep is on disk before the next begins; the other modes lose the position at kill -9 (measured)."""
+Graph = CompiledStateGraph[TurnState, Parts, TurnState, TurnState]
 
 
 class GraphWorkflow:
-    """Implements `assistant.domain.ports.Workflow` for one mind."""
+    """Implements `assistant.domain.ports.Workflow`. Close it when the session is over.
+
+    `requests` returns how many API requests the mind's tools have sent so far, for what a turn cost.
+    """
 
     def __init__(
-        self, mind: Mind, gate: Gate | None, checkpoints: Path, clock: Clock, limits: Limits | None = None
+        self,
+        mind: Mind,
+        gate: Gate | None,
+        checkpoints_path: Path,
+        clock: Clock,
+        limits: Limits | None = None,
+        requests: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Take the parts. `checkpoints` is a folder; each session has a file of its own in it."""
         self._mind = mind
         self._gate = gate
-        self._checkpoints = checkpoints
+        self._path = checkpoints_path
         self._clock = clock
         self._limits = limits or Limits()
+        self._requests = requests
+        self._saver: AsyncSqliteSaver | None = None
+        self._graph: Graph | None = None
 
     async def run(self, turn: Turn, recorder: Recorder) -> Pause | None:
-        """Start the turn, or carry on from its checkpoint. See the protocol."""
-        return await self._drive(turn, recorder, None)
+        """Start a turn, or carry on from its checkpoint. Raises PilothouseError."""
+        graph, config = await self._open(), self._config(turn)
+        place = await graph.aget_state(config)
+        if place.interrupts:
+            return Pause(place.interrupts[0].value["proposal"])
+        if place.values and not place.next:
+            return await self._over(turn)
+        # None means: go on where the checkpoint stands.
+        return await self._go(graph, None if place.values else TurnState(rounds=0), turn, recorder)
 
     async def resume(self, turn: Turn, recorder: Recorder, resolution: Resolution) -> Pause | None:
-        """Carry on with what became of the proposal. See the protocol."""
-        said = {
-            "proposal": resolution.proposal,
-            "state": resolution.state.value,
-            "feedback": resolution.feedback,
-        }
-        return await self._drive(turn, recorder, said)
+        """Carry on after a pause. Raises PilothouseError."""
+        graph = await self._open()
+        return await self._go(graph, Command(resume=to_builtins(resolution)), turn, recorder)
 
-    async def _drive(self, turn: Turn, recorder: Recorder, said: dict[str, str] | None) -> Pause | None:
-        ports = Ports(turn, self._mind, recorder, self._gate, self._clock, self._limits, self._clock.monotonic())
-        config: RunnableConfig = {
+    async def close(self) -> None:
+        """Close the checkpoint file."""
+        if self._saver is not None:
+            await self._saver.conn.close()
+            self._saver = self._graph = None
+
+    async def _go(self, graph: Graph, given: Any, turn: Turn, recorder: Recorder) -> Pause | None:
+        now = self._clock.monotonic()
+        parts = Parts(
+            self._mind, self._gate, self._clock, self._limits, recorder, turn,
+            Budget(now, now + self._limits.seconds), self._requests(),
+        )  # fmt: skip
+        try:
+            await graph.ainvoke(given, self._config(turn), context=parts, durability="sync")
+        finally:
+            parts.used(self._requests())
+        place = await graph.aget_state(self._config(turn))
+        if place.interrupts:
+            return Pause(place.interrupts[0].value["proposal"])
+        return await self._over(turn)
+
+    async def _over(self, turn: Turn) -> None:
+        if self._saver is not None:
+            await self._saver.adelete_thread(turn.thread)
+
+    async def _open(self) -> Graph:
+        if self._graph is None:
+            self._saver = await open_checkpoints(self._path)
+            self._graph = build(self._saver)
+        return self._graph
+
+    def _config(self, turn: Turn) -> RunnableConfig:
+        return {
             "configurable": {"thread_id": turn.thread},
             "max_concurrency": self._limits.parallel,
-            "recursion_limit": self._limits.supersteps,
+            "recursion_limit": self._limits.recursion,
         }
-        async with checkpointer(self._checkpoints, turn.session) as saver:
-            graph = build().compile(checkpointer=saver)
-            before = await graph.aget_state(config)
-            if before.interrupts and said is None:
-                return Pause(str(before.interrupts[0].value["proposal"]))
-            given: Any = Command(resume=said) if said is not None else None if before.next else {"rounds": 0}
-            try:
-                await graph.ainvoke(given, config, context=ports, durability=DURABILITY)
-            finally:
-                recorder.emit(self._used(ports))
-            after = await graph.aget_state(config)
-            if after.interrupts:
-                return Pause(str(after.interrupts[0].value["proposal"]))
-            await saver.adelete_thread(turn.thread)
-        return None
-
-    def _used(self, ports: Ports) -> Used:
-        case = ports.recorder.case
-        requests = sum(bool(call.request) for call in case.calls)
-        return Used(case.used.seconds + self._clock.monotonic() - ports.started, requests)
 
 
-def build() -> StateGraph[State, Ports, State, State]:
-    """Return the graph, not yet compiled."""
-    graph = StateGraph(State, context_schema=Ports)
+def build(saver: AsyncSqliteSaver) -> Graph:
+    """Return the compiled graph; see the picture above."""
+    graph = StateGraph(TurnState, context_schema=Parts)
     graph.add_node("planner", planner)
     graph.add_node("diagnoser", diagnoser)
-    graph.add_node("weigher", weigher)
     graph.add_node("reporter", reporter)
     graph.add_node("executor", executor)
     graph.add_node("approval", approval)
-    graph.add_node("applier", applier)
-    graph.add_node("verifier", verifier)
+    graph.add_node("apply", apply)
+    graph.add_node("verify", verify)
     graph.add_edge(START, "planner")
-    graph.add_edge("diagnoser", "weigher")
-    return graph
+    return graph.compile(checkpointer=saver)

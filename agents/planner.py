@@ -1,56 +1,86 @@
-"""The planner: turns the question into steps, and decides when enough is known to answer."""
+"""Plans the steps of a turn and, once they are done, decides whether what was found is enough."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
-from agents.state import Ports, State
-from assistant.domain.event import BudgetReached, Noted, PlanMade
-from assistant.domain.finding import Finding
+from agents.mind import Conclusion
+from agents.state import Parts, StepState, TurnState
+from assistant.domain.event import Noted, PlanMade
+from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step
+from assistant.errors import BudgetError
 from assistant.wire import convert, to_builtins
 
-
-async def planner(state: State, runtime: Runtime[Ports]) -> Command[Literal["diagnoser", "weigher"]]:
-    """Ask the mind for a plan and start every step as a branch of its own."""
-    ports = runtime.context
-    steps = await ports.mind.plan(ports.turn, ports.recorder)
-    ports.recorder.emit(PlanMade(steps))
-    update: State = {"steps": to_builtins(steps), "rounds": 1}
-    if not steps:
-        return Command(update=update, goto="weigher")
-    return Command(update=update, goto=[Send("diagnoser", {"step": to_builtins(step)}) for step in steps])
+Goto = Command[Literal["diagnoser", "reporter"]]
 
 
-async def weigher(state: State, runtime: Runtime[Ports]) -> Command[Literal["diagnoser", "reporter"]]:
-    """Weigh what all branches found: answer, or look further within the bound."""
-    ports = runtime.context
-    for direction in ports.recorder.steering():
-        ports.recorder.emit(Noted(f"Direction taken into account from here on: {direction}"))
-    found = tuple(convert(Finding, item) for item in state.get("found", []))
-    conclusion = await ports.mind.conclude(ports.turn, found, ports.recorder)
-    rounds = state.get("rounds", 1)
-    if conclusion.more and rounds < ports.limits.rounds:
-        known = tuple(convert(Step, item) for item in state.get("steps", []))
-        ports.recorder.emit(PlanMade((*known, *conclusion.more), "more is needed before an answer"))
-        update: State = {"steps": to_builtins((*known, *conclusion.more)), "rounds": rounds + 1}
-        return Command(update=update, goto=[Send("diagnoser", {"step": to_builtins(s)}) for s in conclusion.more])
-    if conclusion.more:
-        text = f"The plan was extended {rounds - 1} times; the answer rests on what is known now."
-        ports.recorder.emit(BudgetReached("steps", float(ports.limits.rounds), text))
-    answer = {
-        "verdict": conclusion.verdict.value,
-        "markdown": conclusion.markdown,
-        "checked": list(conclusion.checked),
-    }
-    return Command(
-        update={
-            "findings": to_builtins(conclusion.findings),
-            "remedies": to_builtins(conclusion.remedies),
-            "answer": answer,
-        },
-        goto="reporter",
-    )
+async def planner(state: TurnState, runtime: Runtime[Parts]) -> Goto:
+    """Plan on the first visit; later conclude, and go round again where the mind wants more and may have it."""
+    parts = runtime.context
+    directions = [*state.get("directions", []), *parts.recorder.steering()]
+    if "steps" in state:
+        return await _enough(state, parts, directions)
+    try:
+        steps = await parts.within(parts.mind.plan(parts.directed(directions), parts.recorder))
+    except BudgetError as error:
+        return _report(_cut((), error, parts), directions)
+    steps = _bounded(steps, 0, parts)
+    if steps and parts.recorder.case.plan != steps:
+        parts.recorder.emit(PlanMade(steps))
+    return _look(steps, (), state, directions) if steps else await _enough(state, parts, directions)
+
+
+async def _enough(state: TurnState, parts: Parts, directions: list[str]) -> Goto:
+    found = convert(tuple[Finding, ...], state.get("found", []))
+    try:
+        conclusion = await parts.within(parts.mind.conclude(parts.directed(directions), found, parts.recorder))
+    except BudgetError as error:
+        return _report(_cut(found, error, parts), directions)
+    looked = set(state.get("looked", []))
+    again = [step.id for step in conclusion.more if step.id in looked]
+    if again:
+        parts.recorder.emit(Noted(f"Already looked at, so not again: {', '.join(again)}.", "warning"))
+    known = convert(tuple[Step, ...], state.get("steps", []))
+    more = tuple(step for step in conclusion.more if step.id not in looked)
+    if more and state.get("rounds", 1) >= parts.limits.rounds:
+        text = f"The plan was extended {parts.limits.rounds - 1} times, which is all that a turn may."
+        parts.bound("steps", float(parts.limits.rounds), text)
+        more = ()
+    more = _bounded(more, len(known), parts)
+    if not more:
+        return _report(conclusion, directions)
+    parts.recorder.emit(PlanMade((*known, *more), "what was found so far asks for more"))
+    return _look(more, known, state, directions)
+
+
+def _bounded(steps: tuple[Step, ...], before: int, parts: Parts) -> tuple[Step, ...]:
+    room = max(parts.limits.steps - before, 0)
+    if len(steps) > room:
+        text = f"A turn may have {parts.limits.steps} steps; {len(steps) - room} were left out."
+        parts.bound("steps", float(parts.limits.steps), text)
+    return steps[:room]
+
+
+def _look(steps: tuple[Step, ...], known: tuple[Step, ...], state: TurnState, directions: list[str]) -> Goto:
+    sends = [Send("diagnoser", StepState(step=to_builtins(step), directions=directions)) for step in steps]
+    update: dict[str, Any] = {
+        "steps": to_builtins((*known, *steps)), "rounds": state.get("rounds", 0) + 1, "directions": directions,
+    }  # fmt: skip
+    return Command(update=update, goto=sends)
+
+
+def _report(conclusion: Conclusion, directions: list[str]) -> Goto:
+    return Command(update={"conclusion": to_builtins(conclusion), "directions": directions}, goto="reporter")
+
+
+def _cut(found: tuple[Finding, ...], error: BudgetError, parts: Parts) -> Conclusion:
+    # The mind may not think any more, so this only repeats what its steps have said, unranked.
+    said = "\n".join(f"- {item.summary} {' '.join(f'[{fact}]' for fact in item.evidence)}" for item in found)
+    text = f"{error.meaning} I cannot tell yet what the cause is."
+    text += f"\n\nSeen so far:\n\n{said}" if said else "\n\nNothing wrong was seen so far."
+    parts.recorder.emit(Noted(f"The answer is incomplete: {error.meaning}", "warning"))
+    return Conclusion(Verdict.UNDETERMINED, found, (), text)

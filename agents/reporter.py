@@ -1,27 +1,29 @@
-"""The reporter: puts the answer on record. What to do about it is the executor's."""
+"""Tells the answer. What the log already holds is not said twice, because a node may run again after a crash."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from langgraph.graph import END
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agents.state import END, Ports, State
-from assistant.domain.action import Remedy
+from agents.mind import Conclusion
+from agents.state import Parts, TurnState
 from assistant.domain.event import Answered, FindingsRanked, RemediesSuggested
-from assistant.domain.finding import Finding, Verdict
 from assistant.wire import convert
 
 
-async def reporter(state: State, runtime: Runtime[Ports]) -> Command[Literal["executor", "__end__"]]:
-    """Emit findings, suggestions and the answer, then go on to a change where one was asked for."""
-    ports = runtime.context
-    recorder = ports.recorder
-    answer = state["answer"]
-    verdict = Verdict(answer["verdict"])
-    recorder.emit(FindingsRanked(tuple(convert(Finding, item) for item in state["findings"])))
-    recorder.emit(RemediesSuggested(tuple(convert(Remedy, item) for item in state["remedies"])))
-    recorder.emit(Answered(answer["markdown"], verdict, ports.mind.name, tuple(answer["checked"])))
-    change = ports.turn.propose and ports.gate is not None and verdict is Verdict.FAULT
-    return Command(goto="executor" if change else END)
+async def reporter(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["executor", "__end__"]]:
+    """Record findings, suggestions and answer; go on to the executor where a change may be proposed."""
+    parts = runtime.context
+    conclusion = convert(Conclusion, state["conclusion"])
+    recorder = parts.recorder
+    if recorder.case.answer is None:
+        recorder.emit(FindingsRanked(conclusion.findings))
+        recorder.emit(RemediesSuggested(conclusion.remedies))
+        name = parts.mind.name
+        recorder.emit(Answered(conclusion.markdown, conclusion.verdict, name, conclusion.checked))
+    changes = any(remedy.action for remedy in conclusion.remedies)
+    propose = parts.turn.propose and parts.gate is not None and changes
+    return Command(goto="executor" if propose else END)

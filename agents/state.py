@@ -1,69 +1,110 @@
-"""What the workflow remembers between nodes: plain JSON types and ids only.
+"""What the workflow keeps between nodes: plain JSON types only, so that a checkpoint can rebuild no object of ours.
 
-Checkpoints are read back in strict mode, where a class of ours would come back as a dict; so none goes in.
+What cannot be stored (mind, gate, recorder, clock) travels beside it, in `Parts`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import operator
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, TypedDict, TypeVar
 
 from agents.mind import Mind
+from assistant.domain.event import BudgetReached, Used
 from assistant.domain.ports import Clock, Gate, Recorder, Turn
+from assistant.errors import BudgetError
 
-END: Final[Literal["__end__"]] = "__end__"
-"""LangGraph's own constant, with the type that a route in a signature needs."""
+T = TypeVar("T")
 
 
-class State(TypedDict, total=False):
-    """One turn.
-
-    `steps`, `findings` and `remedies` are domain types as builtins. `tried` holds remedy ids that were proposed,
-    `applied` those that took effect, `unproven` pairs of proposal and finding id whose verification was not clear.
-    `attempts` counts proposals of the current remedy.
-    """
+class TurnState(TypedDict, total=False):
+    """One turn. Lists with a reducer are written by parallel branches."""
 
     steps: list[dict[str, Any]]
     found: Annotated[list[dict[str, Any]], operator.add]
+    looked: Annotated[list[str], operator.add]
+    directions: list[str]
     rounds: int
-    findings: list[dict[str, Any]]
-    remedies: list[dict[str, Any]]
-    answer: dict[str, Any]
+    conclusion: dict[str, Any]
     tried: list[str]
     applied: list[str]
+    voided: int
     remedy: str
-    attempts: int
     proposal: str
-    resolution: dict[str, str]
-    unproven: list[list[str]]
+    feedback: str
 
 
-class Branch(TypedDict):
-    """What a parallel branch is given: one step."""
+class StepState(TypedDict):
+    """What one diagnoser branch is sent: its step and the directions given so far."""
 
     step: dict[str, Any]
+    directions: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one turn. `step_seconds` bounds one step of the plan, `rounds` how often a mind may ask for more."""
+    """Bounds of a turn. `seconds` is for thinking and reading; waiting for a person and verifying do not count."""
 
+    seconds: float = 300.0
+    steps: int = 40
     rounds: int = 3
-    parallel: int = 4
-    step_seconds: float = 120.0
-    attempts: int = 3
-    supersteps: int = 50
+    proposals: int = 8
+    parallel: int = 6
+    recursion: int = 50
+
+
+@dataclass(slots=True)
+class Budget:
+    """How long a turn has thought. Kept per process: after a crash the clock starts again, never twice in one."""
+
+    began: float
+    deadline: float
+    said: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """What the nodes reach the world through; passed anew to every run, never kept in a checkpoint."""
+class Parts:
+    """What nodes work with (LangGraph's run-time context)."""
 
-    turn: Turn
     mind: Mind
-    recorder: Recorder
     gate: Gate | None
     clock: Clock
     limits: Limits
-    started: float
+    recorder: Recorder
+    turn: Turn
+    budget: Budget
+    requests: int
+
+    def directed(self, directions: list[str]) -> Turn:
+        """Return the turn with what the person said meanwhile added to the question."""
+        return replace(self.turn, question="\n".join([self.turn.question, *directions])) if directions else self.turn
+
+    def bound(self, name: str, limit: float, text: str) -> None:
+        """Say once that a bound was hit."""
+        if name not in self.budget.said:
+            self.budget.said.add(name)
+            self.recorder.emit(BudgetReached(name, limit, text))
+
+    def used(self, requests: int) -> None:
+        """Record what the turn has cost so far."""
+        self.recorder.emit(Used(self.clock.monotonic() - self.budget.began, requests - self.requests))
+
+    async def within(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` for as long as the turn may still think. Raises BudgetError after that."""
+        left = self.budget.deadline - self.clock.monotonic()
+        task = asyncio.ensure_future(work)
+        alarm = asyncio.ensure_future(self.clock.sleep(max(left, 0.0)))
+        try:
+            await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            alarm.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        text = f"The investigation took longer than {self.limits.seconds:.0f} seconds."
+        self.bound("seconds", self.limits.seconds, text)
+        raise BudgetError(text, "Ask a narrower question, or raise the bound.")

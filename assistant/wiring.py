@@ -42,7 +42,7 @@ class Work:
     workflows: list[GraphWorkflow]
 
     async def close(self) -> None:
-        """End session, workflow, children and store in this order, each even if one before failed. Raises StoreError."""
+        """End session, workflow, children and store in this order, each even if one before failed."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self.store.close)
             stack.push_async_callback(self.backend.close)
@@ -76,7 +76,8 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
 
         info = await opening
         await graph
-        namespace = await _existing(backend, place.namespace or settings.namespace or info.namespace)
+        wanted = settings.namespace or place.namespace or info.namespace
+        namespace = "" if place.all_namespaces else await _existing(backend, wanted)
         workflows: list[GraphWorkflow] = []
         parts = _parts(settings, backend, store, propose, workflows)
         if resume:
