@@ -266,7 +266,7 @@ def _items(files: BundleFiles, path: str, subject: str, namespace: str) -> Itera
 
 
 def _existence(files: BundleFiles, path: str, parts: list[str]) -> Iterator[Object]:
-    """Turn what troubleshoot's secret and configMap collectors write (that it exists, and which keys) into an object."""
+    """Turn what the secret and configMap collectors write (that it exists, and which keys) into an object."""
     value = _object(files, path)
     secret = parts[0] == "secrets"
     name, namespace = value.get("name"), value.get("namespace") or parts[1]

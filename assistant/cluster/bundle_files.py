@@ -1,4 +1,4 @@
-"""The files of a support bundle, from a folder or a .tar.gz; apart because this is where a hostile archive is stopped."""
+"""The files of a support bundle, from a folder or a .tar.gz; apart because a hostile archive is stopped here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BundleFiles:
     readers: Mapping[str, Callable[[], bytes]]
 
     def read(self, path: str) -> bytes | None:
-        """Return the bytes of `path`, None when the bundle does not hold it. Raises BundleError if it cannot be read."""
+        """Return the bytes of `path`, None when the bundle has no such file. Raises BundleError if it is unreadable."""
         reader = self.readers.get(path)
         if reader is None:
             return None

@@ -16,7 +16,58 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent / "data"
-NAMES = ["api-aggregated", "api-v1-resources", "api", "apis-aggregated", "apis-v2beta1-fallback", "apis", "dryrun-delete", "dryrun-json-patch", "dryrun-merge-patch", "dryrun-ssa-create", "dryrun-ssa-force", "dryrun-strategic-patch", "list-field-selector-events", "list-label-selector-bad", "list-partial-metadata", "list-table", "livez", "log-400-waiting", "openapi-v3-bad-hash-redirect", "scale-subresource", "ssar-allowed", "ssar-denied", "ssrr", "status-400-badjson", "status-400-continue", "status-400-unknown-field", "status-401", "status-403-anonymous", "status-403-cluster", "status-403-write", "status-403", "status-404-object", "status-404-path", "status-405", "status-406", "status-409-exists", "status-409-resourceversion", "status-409-ssa-conflict", "status-410-continue", "status-415", "status-422-immutable", "status-422-invalid", "status-422-jsonpatch-test", "status-429-eviction", "status-504-rv-too-large", "version", "warning-unknown-field", "watch-410", "watch-sendinitialevents", "watch-table"]
+NAMES = [
+    "api-aggregated",
+    "api-v1-resources",
+    "api",
+    "apis-aggregated",
+    "apis-v2beta1-fallback",
+    "apis",
+    "dryrun-delete",
+    "dryrun-json-patch",
+    "dryrun-merge-patch",
+    "dryrun-ssa-create",
+    "dryrun-ssa-force",
+    "dryrun-strategic-patch",
+    "list-field-selector-events",
+    "list-label-selector-bad",
+    "list-partial-metadata",
+    "list-table",
+    "livez",
+    "log-400-waiting",
+    "openapi-v3-bad-hash-redirect",
+    "scale-subresource",
+    "ssar-allowed",
+    "ssar-denied",
+    "ssrr",
+    "status-400-badjson",
+    "status-400-continue",
+    "status-400-unknown-field",
+    "status-401",
+    "status-403-anonymous",
+    "status-403-cluster",
+    "status-403-write",
+    "status-403",
+    "status-404-object",
+    "status-404-path",
+    "status-405",
+    "status-406",
+    "status-409-exists",
+    "status-409-resourceversion",
+    "status-409-ssa-conflict",
+    "status-410-continue",
+    "status-415",
+    "status-422-immutable",
+    "status-422-invalid",
+    "status-422-jsonpatch-test",
+    "status-429-eviction",
+    "status-504-rv-too-large",
+    "version",
+    "warning-unknown-field",
+    "watch-410",
+    "watch-sendinitialevents",
+    "watch-table",
+]
 NAMESPACED = {
     "01-shop-checkout": "shop-checkout",
     "10-search-api": "search-api",
@@ -79,15 +130,18 @@ def main(http: Path, incidents: Path) -> None:
                 files["namespaces.json"] += known or [{"metadata": {"name": "default"}}]
     rights(files)
     as_they_were(http, files)
-    with (HERE / "recorded.tar.gz").open("wb") as out, gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed:
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            version = (incidents / "01-shop-checkout/bundle/cluster-info/cluster_version.json").read_text()
-            add(archive, "recorded/cluster-info/cluster_version.json", version)
-            stamp = 'apiVersion: troubleshoot.sh/v1beta2\nkind: SupportBundle\nmetadata: {creationTimestamp: "2026-11-23T08:02:08Z"}\n'
-            add(archive, "recorded/version.yaml", stamp)
-            for name, value in sorted(files.items()):
-                text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-                add(archive, f"recorded/cluster-resources/{name}", text)
+    with (
+        (HERE / "recorded.tar.gz").open("wb") as out,
+        gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        version = (incidents / "01-shop-checkout/bundle/cluster-info/cluster_version.json").read_text()
+        add(archive, "recorded/cluster-info/cluster_version.json", version)
+        stamp = 'kind: SupportBundle\nmetadata: {creationTimestamp: "2026-11-23T08:02:08Z"}\n'
+        add(archive, "recorded/version.yaml", stamp)
+        for name, value in sorted(files.items()):
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            add(archive, f"recorded/cluster-resources/{name}", text)
 
 
 def add(archive: tarfile.TarFile, name: str, text: str) -> None:

@@ -149,7 +149,8 @@ def test_items_without_kind_get_it_from_where_they_are(tmp_path: Path) -> None:
 def test_secret_is_known_by_name_and_keys_and_its_value_says_that_it_is_hidden(tmp_path: Path) -> None:
     bundle = read_bundle(folder(tmp_path, {
         "cluster-resources/pods/n.json": json.dumps([POD]),
-        "secrets/n/db.json": json.dumps({"namespace": "n", "name": "db", "secretExists": True, "data": {"url": "***HIDDEN***"}}),
+        "secrets/n/db.json": json.dumps(
+            {"namespace": "n", "name": "db", "secretExists": True, "data": {"url": "***HIDDEN***"}}),
         "secrets/n/gone.json": json.dumps({"namespace": "n", "name": "gone", "secretExists": False}),
         "secrets/n/key/token.json": json.dumps(
             {"namespace": "n", "name": "key", "secretExists": True, "key": "token", "keyExists": True}),

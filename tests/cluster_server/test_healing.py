@@ -134,8 +134,19 @@ async def test_no_practice_incident_is_healed_before_anything_is_written(
     assert not server.healing.healed and not clock.waiting
 
 
-@pytest.mark.parametrize("text", ["", "any: []", "any: [[]]", "any: [[{kind: Pod}]]", "any: [[{kind: P, name: x}]]", "[",
-                                  "any: [[{kind: P, name: x, path: a, matches: '('}]]", "any: 3"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "any: []",
+        "any: [[]]",
+        "any: [[{kind: Pod}]]",
+        "any: [[{kind: P, name: x}]]",
+        "[",
+        "any: [[{kind: P, name: x, path: a, matches: '('}]]",
+        "any: 3",
+    ],
+)
 def test_condition_that_would_heal_everything_or_nothing_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "heals_when.yaml"
     path.write_text(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -113,9 +112,10 @@ async def test_watch_of_a_table_names_the_columns_once(api: Client, clock: HandC
     exchange["target"] = exchange["target"].replace("timeoutSeconds=6", "timeoutSeconds=1")
     ours = [json.loads(line)["object"] for line in (await replay(api, clock, exchange)).text.splitlines()]
     theirs = [json.loads(line)["object"] for line in exchange["answer"].splitlines()]
-    names: Callable[[Any], list[Any]] = lambda table: [
-        (c["name"], c["type"], c["priority"]) for c in table["columnDefinitions"]
-    ]
+
+    def names(shown_table: Any) -> list[Any]:
+        return [(c["name"], c["type"], c["priority"]) for c in shown_table["columnDefinitions"]]
+
     assert names(ours[0]) == names(theirs[0])
     assert all(table["columnDefinitions"] is None for table in ours[1:])
     assert {table["rows"][0]["cells"][0] for table in ours} <= {table["rows"][0]["cells"][0] for table in theirs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -213,7 +214,9 @@ async def test_only_the_request_that_comes_with_the_token_is_answered(api: Clien
     assert (await api("GET", "/version", token=None)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/namespaces/a%2Fb/pods", "/api/v2/pods", "/apis/apps/v1/nonsense", "/nonsense", "/api/v1/pods/x"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path", ["/api/v1/namespaces/a%2Fb/pods", "/api/v2/pods", "/apis/apps/v1/nonsense", "/nonsense", "/api/v1/pods/x"]
+)
 async def test_path_that_names_nothing_is_not_found(api: Client, path: str) -> None:
     assert (await api("GET", path)).status == 404
 
@@ -239,3 +242,37 @@ async def test_service_account_has_the_rights_of_its_bindings(api: Client) -> No
     patch = [{"op": "add", "path": "/rules/0/resources/-", "value": "pods"}]
     assert (await api("PATCH", role, patch, media="application/json-patch+json")).status == 200
     assert (await api("POST", path, body)).json["status"]["allowed"] is True
+
+
+X = {"name": "x"}
+ODD: list[Any] = [
+    None, 3, "x", [], {}, [None], {"name": 3}, {"metadata": 3}, {"metadata": {"name": ["x"]}}, {"preconditions": 3},
+    {"metadata": {"name": "x", "labels": [1]}}, {"metadata": {"name": "x", "labels": {"a": 3}}}, {"dryRun": "All"},
+    {"metadata": {"name": "x", "finalizers": "a"}}, {"metadata": {"name": "x", "ownerReferences": [3]}},
+    {"metadata": X, "spec": 3}, {"metadata": X, "spec": []}, {"metadata": X, "spec": None}, {"spec": {"replicas": 1.5}},
+    {"metadata": X, "spec": {"template": {"spec": {"containers": [None]}}}}, {"gracePeriodSeconds": "x"},
+    {"metadata": X, "spec": {"containers": [{"name": "a", "image": "b", "ports": [None], "env": [3]}]}},
+    {"metadata": X, "spec": {"ports": [None]}}, {"metadata": X, "data": {"a": None}}, {"metadata": X, "rules": [None]},
+    {"metadata": X, "spec": {"group": "g", "names": {}, "versions": [{}]}}, {"propagationPolicy": {}},
+]  # fmt: skip
+COLLECTIONS = [
+    CONFIG, PODS, APPS, "/api/v1/namespaces", "/api/v1/namespaces/shop-checkout/services",
+    "/apis/apps/v1/namespaces/shop-checkout/statefulsets", "/apis/batch/v1/namespaces/shop-checkout/jobs",
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/shop-checkout/roles",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "/apis/kueue.x-k8s.io/v1beta2/clusterqueues",
+    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+]  # fmt: skip
+PATCHES = ["merge-patch+json", "strategic-merge-patch+json", "json-patch+json", "apply-patch+yaml"]
+
+
+@pytest.mark.parametrize("body", ODD, ids=repr)
+async def test_odd_body_is_answered_and_never_a_fault_of_the_server(api: Client, body: Any) -> None:
+    text = json.dumps(body)
+    for path in COLLECTIONS:
+        answer = await api("POST", f"{path}?dryRun=All", text)
+        assert answer.status < 500, f"POST {path}: {answer.text}"
+    for path in (f"{CONFIG}/checkout-settings", f"{APPS}/checkout-api", f"{APPS}/checkout-api/scale"):
+        for method, media in (("PUT", "json"), ("DELETE", "json"), *(("PATCH", media) for media in PATCHES)):
+            target = f"{path}?dryRun=All&fieldManager=x"
+            answer = await api(method, target, text, media=f"application/{media}")
+            assert answer.status < 500, f"{method} {path} {media}: {answer.text}"

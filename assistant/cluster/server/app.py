@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from assistant.cluster.server.subresources import scale_of, scale_to
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """The bound of the real API server for one request."""
+LOG = logging.getLogger(__name__)
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _PUBLIC = frozenset({"healthz", "livez", "readyz", "version"})
 
@@ -87,6 +89,11 @@ class Api:
         except web.HTTPRequestEntityTooLarge:
             text = f"Request entity too large: limit is {MAX_BODY_BYTES}"
             answer = _failure(ApiError(413, "RequestEntityTooLarge", text, {}))
+        except Exception as error:
+            # A fault of ours is answered and logged like any other request: the request log must not have holes.
+            LOG.exception("%s %s failed", request.method, request.path)
+            text = f"Internal error occurred: {type(error).__name__}"
+            answer = _failure(ApiError(500, "InternalError", text, {"causes": [{"message": text}]}))
         if not answer.prepared:
             self._seal(request, answer)
         return answer
@@ -300,7 +307,7 @@ def _true(request: web.Request, name: str) -> bool:
 
 
 def _manager(request: web.Request) -> str:
-    """Return the field manager: named, else what stands before the slash of the user agent (apiserver, handlers/create.go)."""
+    """Return the field manager: the named one, else the user agent up to its slash (apiserver, handlers/create.go)."""
     return (
         request.query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0][:128] or "unknown"
     )

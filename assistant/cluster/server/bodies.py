@@ -48,7 +48,12 @@ def read_patch(data: bytes, content_type: str, resource: Resource) -> tuple[str,
 
 def options(data: bytes, content_type: str) -> Object:
     """Read DeleteOptions; no body means none. Raises ApiError."""
-    return read(data, content_type, "DeleteOptions") if data.strip() else {}
+    made = read(data, content_type, "DeleteOptions") if data.strip() else {}
+    if not isinstance(made.get("preconditions") or {}, dict) or not isinstance(made.get("dryRun") or [], list):
+        raise bad_request(
+            'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: a field has the wrong type'
+        )
+    return made
 
 
 def dry_run(values: list[str]) -> bool:

@@ -145,7 +145,7 @@ class Catalog:
 
 
 def _aggregate(entries: list[Object], group: str, version: str) -> list[Object]:
-    """Return the resources of one version; only those of custom resources spell out their own group, in sorted order."""
+    """Return the resources of one version; custom ones spell out their own group and come in sorted order."""
     made: dict[str, Object] = {}
     custom = group not in BUILTIN_GROUPS
     for entry in sorted(entries, key=lambda item: str(item["name"])) if custom else entries:

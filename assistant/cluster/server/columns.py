@@ -188,6 +188,11 @@ def _metrics(item: Object, now: datetime) -> str:
     return _listed(made, NONE).replace(",", ", ")
 
 
+def _scaled(item: Object, now: datetime) -> str:
+    about = at("spec", "scaleTargetRef", default={})(item, now)
+    return f"{about.get('kind', '')}/{about.get('name', '')}"
+
+
 def _quota(kind: str) -> Any:
     def cell(item: Object, now: datetime) -> str:
         hard, used = at("status", "hard", default={})(item, now), at("status", "used", default={})(item, now)
@@ -250,13 +255,19 @@ COLUMNS: dict[tuple[str, str], list[Column]] = {
     ],
     ("apps", "statefulsets"): [NAME, Column("Ready", _ready), AGE, *TEMPLATE[:2]],
     ("apps", "daemonsets"): [
-        NAME, _number("Desired", "status", "desiredNumberScheduled"), _number("Current", "status", "currentNumberScheduled"),
+        NAME,
+        _number("Desired", "status", "desiredNumberScheduled"),
+        _number("Current", "status", "currentNumberScheduled"),
         _number("Ready", "status", "numberReady"), _number("Up-to-date", "status", "updatedNumberScheduled"),
         _number("Available", "status", "numberAvailable"),
         Column("Node Selector", _selectors("spec", "template", "spec", "nodeSelector")), AGE, *TEMPLATE,
     ],
     ("batch", "jobs"): [
-        NAME, Column("Status", _job_status), Column("Completions", _completions), Column("Duration", _job_time), AGE, *TEMPLATE,
+        NAME,
+        Column("Status", _job_status),
+        Column("Completions", _completions),
+        Column("Duration", _job_time),
+        AGE, *TEMPLATE,
     ],
     ("batch", "cronjobs"): [
         NAME, Column("Schedule", at("spec", "schedule")), Column("Timezone", at("spec", "timeZone", default=NONE)),
@@ -270,17 +281,28 @@ COLUMNS: dict[tuple[str, str], list[Column]] = {
     ],
     ("", "endpoints"): [NAME, Column("Endpoints", _endpoints), AGE],
     ("discovery.k8s.io", "endpointslices"): [
-        NAME, Column("AddressType", at("addressType")), Column("Ports", _slice_ports), Column("Endpoints", _slice_addresses), AGE,
+        NAME,
+        Column("AddressType", at("addressType")),
+        Column("Ports", _slice_ports),
+        Column("Endpoints", _slice_addresses),
+        AGE,
     ],
     ("networking.k8s.io", "ingresses"): [
         NAME, Column("Class", at("spec", "ingressClassName", default=NONE)), Column("Hosts", _hosts),
-        Column("Address", _ingress_address), Column("Ports", lambda i, n: "80, 443" if at("spec", "tls")(i, n) else "80"), AGE,
+        Column("Address", _ingress_address),
+        Column("Ports", lambda i, n: "80, 443" if at("spec", "tls")(i, n) else "80"),
+        AGE,
     ],
     ("networking.k8s.io", "ingressclasses"): [
-        NAME, Column("Controller", at("spec", "controller")), Column("Parameters", lambda i, n: at("spec", "parameters", "name", default=NONE)(i, n)), AGE,
+        NAME,
+        Column("Controller", at("spec", "controller")),
+        Column("Parameters", lambda i, n: at("spec", "parameters", "name", default=NONE)(i, n)),
+        AGE,
     ],
     ("networking.k8s.io", "networkpolicies"): [
-        NAME, Column("Pod-Selector", lambda i, n: _pairs(at("spec", "podSelector", "matchLabels", default={})(i, n))), AGE,
+        NAME,
+        Column("Pod-Selector", lambda i, n: _pairs(at("spec", "podSelector", "matchLabels", default={})(i, n))),
+        AGE,
     ],
     ("", "events"): [
         Column("Last Seen", _event_seen), Column("Type", at("type")), Column("Reason", at("reason")),
@@ -293,7 +315,8 @@ COLUMNS: dict[tuple[str, str], list[Column]] = {
     ("", "nodes"): [
         NAME, Column("Status", _node_status), Column("Roles", _node_roles), AGE,
         Column("Version", at("status", "nodeInfo", "kubeletVersion")),
-        Column("Internal-IP", _node_address("InternalIP"), wide=True), Column("External-IP", _node_address("ExternalIP"), wide=True),
+        Column("Internal-IP", _node_address("InternalIP"), wide=True),
+        Column("External-IP", _node_address("ExternalIP"), wide=True),
         Column("OS-Image", at("status", "nodeInfo", "osImage"), wide=True),
         Column("Kernel-Version", at("status", "nodeInfo", "kernelVersion"), wide=True),
         Column("Container-Runtime", at("status", "nodeInfo", "containerRuntimeVersion"), wide=True),
@@ -304,13 +327,16 @@ COLUMNS: dict[tuple[str, str], list[Column]] = {
     ("", "serviceaccounts"): [NAME, Column("Secrets", _size("secrets"), "integer"), AGE],
     ("", "persistentvolumeclaims"): [
         NAME, Column("Status", _terminating("status", "phase")), Column("Volume", at("spec", "volumeName")),
-        Column("Capacity", at("status", "capacity", "storage")), Column("Access Modes", _access("status", "accessModes")),
+        Column("Capacity", at("status", "capacity", "storage")),
+        Column("Access Modes", _access("status", "accessModes")),
         Column("StorageClass", at("spec", "storageClassName")),
         Column("VolumeAttributesClass", _or(at("spec", "volumeAttributesClassName"), "<unset>")), AGE,
         Column("VolumeMode", at("spec", "volumeMode"), wide=True),
     ],
     ("", "persistentvolumes"): [
-        NAME, Column("Capacity", at("spec", "capacity", "storage")), Column("Access Modes", _access("spec", "accessModes")),
+        NAME,
+        Column("Capacity", at("spec", "capacity", "storage")),
+        Column("Access Modes", _access("spec", "accessModes")),
         Column("Reclaim Policy", at("spec", "persistentVolumeReclaimPolicy")),
         Column("Status", _terminating("status", "phase")), Column("Claim", _claim),
         Column("StorageClass", at("spec", "storageClassName")),
@@ -324,12 +350,16 @@ COLUMNS: dict[tuple[str, str], list[Column]] = {
         Column("AllowVolumeExpansion", at("allowVolumeExpansion", default=False), "boolean"), AGE,
     ],
     ("rbac.authorization.k8s.io", "roles"): [NAME, Column("Created At", at("metadata", "creationTimestamp"), "date")],
-    ("rbac.authorization.k8s.io", "clusterroles"): [NAME, Column("Created At", at("metadata", "creationTimestamp"), "date")],
+    ("rbac.authorization.k8s.io", "clusterroles"): [
+        NAME, Column("Created At", at("metadata", "creationTimestamp"), "date"),
+    ],
     ("rbac.authorization.k8s.io", "rolebindings"): [NAME, Column("Role", _role), AGE],
     ("rbac.authorization.k8s.io", "clusterrolebindings"): [NAME, Column("Role", _role), AGE],
     ("autoscaling", "horizontalpodautoscalers"): [
-        NAME, Column("Reference", lambda i, n: f"{at('spec', 'scaleTargetRef', 'kind')(i, n)}/{at('spec', 'scaleTargetRef', 'name')(i, n)}"),
-        Column("Targets", _metrics), Column("MinPods", lambda i, n: str(at("spec", "minReplicas", default="<unset>")(i, n))),
+        NAME,
+        Column("Reference", _scaled),
+        Column("Targets", _metrics),
+        Column("MinPods", lambda i, n: str(at("spec", "minReplicas", default="<unset>")(i, n))),
         _number("MaxPods", "spec", "maxReplicas"), _number("Replicas", "status", "currentReplicas"), AGE,
     ],
     ("policy", "poddisruptionbudgets"): [
@@ -344,7 +374,13 @@ COLUMNS: dict[tuple[str, str], list[Column]] = {
         NAME, _number("Value", "value"), Column("Global-Default", at("globalDefault", default=False), "boolean"), AGE,
         Column("PreemptionPolicy", at("preemptionPolicy")),
     ],
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): [NAME, Column("Webhooks", _size("webhooks"), "integer"), AGE],
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): [NAME, Column("Webhooks", _size("webhooks"), "integer"), AGE],
-    ("apiextensions.k8s.io", "customresourcedefinitions"): [NAME, Column("Created At", at("metadata", "creationTimestamp"), "date")],
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): [
+        NAME, Column("Webhooks", _size("webhooks"), "integer"), AGE,
+    ],
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): [
+        NAME, Column("Webhooks", _size("webhooks"), "integer"), AGE,
+    ],
+    ("apiextensions.k8s.io", "customresourcedefinitions"): [
+        NAME, Column("Created At", at("metadata", "creationTimestamp"), "date"),
+    ],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The values that an API server fills in, for the kinds that people write by hand (k8s.io/kubernetes pkg/apis/*/v1/defaults.go)."""
+"""The values that an API server fills in, for the kinds that people write by hand (pkg/apis/*/v1/defaults.go)."""
 
 from __future__ import annotations
 

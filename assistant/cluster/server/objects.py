@@ -1,7 +1,7 @@
 """The objects of the recorded cluster: bytes and history by resource version, with everything a watch needs.
 
-Objects are plain dictionaries and are never changed in place; a write stores a new one. Lists are joined from bytes that
-were encoded once.
+Objects are plain dictionaries and are never changed in place; a write stores a new one. Lists are joined from bytes
+that were encoded once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The columns of pods, apart because the status column is a small decision table of its own (printPod in pkg/printers)."""
+"""The columns of pods, apart because the status column is a decision table of its own (printPod in pkg/printers)."""
 
 from __future__ import annotations
 

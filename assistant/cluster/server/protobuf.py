@@ -1,7 +1,7 @@
 """The few Kubernetes protobuf messages that Go clients send even to a server that answers in JSON.
 
 client-go's typed clients encode their requests as protobuf: access reviews, evictions and delete options are what a
-recorded cluster gets. Field numbers: generated.proto of k8s.io/api (authorization/v1, policy/v1) and apimachinery (meta/v1).
+recorded cluster gets. Field numbers: generated.proto of authorization/v1, policy/v1 and meta/v1.
 """
 
 from __future__ import annotations

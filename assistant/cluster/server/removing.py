@@ -21,14 +21,15 @@ STOP_SECONDS = 1.0
 
 
 def delete(cluster: Cluster, write: Write, options: Object) -> Object:
-    """Delete an object and return what the API answers: a Status, or the object while it is still there. Raises ApiError."""
+    """Delete an object; return a Status, or the object while it is still there. Raises ApiError."""
     resource, store = write.resource, write.resource.store
     live = current(cluster, resource, write.namespace, write.name)
     meta = live["metadata"]
     wanted = options.get("preconditions") or {}
     for field, title in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
         if wanted.get(field) and wanted[field] != meta.get(field):
-            why = f"Precondition failed: {title} in precondition: {wanted[field]}, {title} in object meta: {meta.get(field)}"
+            asked, real = wanted[field], meta.get(field)
+            why = f"Precondition failed: {title} in precondition: {asked}, {title} in object meta: {real}"
             raise conflict(resource, write.name, why)
     policy = options.get("propagationPolicy")
     if policy not in (None, "Background", "Foreground", "Orphan"):

@@ -75,14 +75,19 @@ def prune(value: Any, spec: Spec, path: str, unknown: list[str]) -> Any:
             known = (fields or {}).get(name) or values
             if known is None:
                 unknown.append(below)
-            else:
+            elif item is not None or fields is None:  # null in a struct means that the field is not there
                 made[name] = prune(item, known, below, unknown)
         return made
     kind = whole.get("type", "")
     if isinstance(value, list):
         if kind not in ("array", ""):
             raise _wrong_type("array", whole, path)
-        return [prune(item, items(whole), f"{path}[{index}]", unknown) for index, item in enumerate(value)]
+        below = resolve(items(whole))
+        empty: Any = {} if "fields" in below else None  # null in a list of structs is an empty one to the decoder
+        return [
+            prune(empty if item is None else item, below, f"{path}[{index}]", unknown)
+            for index, item in enumerate(value)
+        ]
     allowed = _TYPES.get(kind)
     wrong = kind == "object" and ("fields" in whole or "values" in whole)
     if wrong or (allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and kind != "boolean"))):

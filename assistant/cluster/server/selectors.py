@@ -17,6 +17,13 @@ _VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 
 
+LABEL_VALUE_TEXT = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """One condition on a label: operator is in, notin, exists, missing, gt or lt."""
@@ -111,8 +118,7 @@ class _Labels:
         if operator in (">", "<"):
             word, value = self.take()
             if not word or not re.fullmatch(r"-?\d+", value):
-                raise bad_request(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": for \'Gt\', '
-                                  "'Lt' operators, the value must be an integer")  # fmt: skip
+                raise _bad_value(key, value, "for 'Gt', 'Lt' operators, the value must be an integer")
             return Requirement(key, "gt" if operator == ">" else "lt", (value,))
         raise self.fail(operator, "in, notin, =, ==, !=, gt, lt")
 
@@ -136,11 +142,12 @@ class _Labels:
 
     def checked(self, key: str, value: str) -> str:
         if len(value) > 63 or not _VALUE.fullmatch(value):
-            raise bad_request(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": a valid label '
-                              "must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-                              "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
-                              "regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')")  # fmt: skip
+            raise _bad_value(key, value, LABEL_VALUE_TEXT)
         return value
+
+
+def _bad_value(key: str, value: str, why: str) -> Exception:
+    return bad_request(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": {why}')
 
 
 def label_selector(text: str) -> tuple[Requirement, ...]:

@@ -55,7 +55,7 @@ def scale_to(cluster: Cluster, write: Write, content_type: str | None, body: Any
         made = body
     else:
         made = json_patch(before, body) if content_type == JSON_PATCH else merge_patch(before, body)
-    if not isinstance(made, dict) or not isinstance(made.get("spec", {}), dict):
+    if not isinstance(made, dict) or not all(isinstance(made.get(key) or {}, dict) for key in ("spec", "metadata")):
         raise bad_request("the object provided is unrecognized (must be of type Scale)")
     meta = made.get("metadata") or {}
     if meta.get("name") not in (None, write.name):

@@ -1,4 +1,4 @@
-"""Table answers: the rows that kubectl prints, with the columns of the real printers (k8s.io/kubernetes pkg/printers)."""
+"""Table answers: the rows that kubectl prints, with the columns of the real printers (pkg/printers)."""
 
 from __future__ import annotations
 

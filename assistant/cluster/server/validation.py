@@ -8,6 +8,7 @@ from typing import Any
 
 from assistant.cluster.server.catalog import Resource
 from assistant.cluster.server.patch import same
+from assistant.cluster.server.selectors import LABEL_VALUE_TEXT
 from assistant.cluster.server.status import Cause, invalid
 
 Object = dict[str, Any]
@@ -58,7 +59,7 @@ def _refused(field: str, why: str) -> Cause:
 
 
 def check(resource: Resource, item: Object, live: Object | None) -> None:
-    """Check a complete object against its kind and, for an update, its predecessor. Raises ApiError 422 with all causes."""
+    """Check an object against its kind and, for an update, its predecessor. Raises ApiError 422 with all causes."""
     causes = [*_metadata(resource, item), *_ports(item), *_workload(resource, item), *_counts(item)]
     if live is not None:
         causes += _fixed(resource, item, live)
@@ -86,11 +87,7 @@ def _metadata(resource: Resource, item: Object) -> list[Cause]:
         causes.append(_bad("metadata.name", name, "must be no more than 253 characters"))
     for key, value in (meta.get("labels") or {}).items():
         if not re.fullmatch(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", str(value)) or len(str(value)) > 63:
-            why = (
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-                "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-                "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-            )
+            why = LABEL_VALUE_TEXT
             causes.append(_bad("metadata.labels", value if value else key, why))
     return causes
 

@@ -24,8 +24,8 @@ def check(cluster: Cluster, query: Mapping[str, str]) -> None:
         raise bad_request(f'invalid resource version "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
     if query.get("sendInitialEvents") in ("true", "1") and query.get("resourceVersionMatch") != "NotOlderThan":
         text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: {text}',
-                       {"group": "meta.k8s.io", "kind": "ListOptions"})  # fmt: skip
+        text = f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: {text}'
+        raise ApiError(422, "Invalid", text, {"group": "meta.k8s.io", "kind": "ListOptions"})
     number(query, "timeoutSeconds")
 
 

@@ -17,8 +17,9 @@ from assistant.cluster.server.status import ApiError, bad_request, conflict, det
 
 # Kinds whose generation is not counted (they have a spec or data, but the API server leaves the field away).
 _UNCOUNTED = frozenset(
-    {"ConfigMap", "Secret", "Service", "ServiceAccount", "Namespace", "Node", "Endpoints", "Event", "Role", "RoleBinding",
-     "ClusterRole", "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "Lease", "LimitRange",
+    {"ConfigMap", "Secret", "Service", "ServiceAccount", "Namespace", "Node", "Endpoints", "Event", "Role",
+     "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "Lease",
+     "LimitRange",
      "ResourceQuota", "HorizontalPodAutoscaler", "StorageClass", "CertificateSigningRequest", "VolumeAttachment",
      "ReplicationController"}
 )  # fmt: skip
@@ -105,8 +106,7 @@ def replace(cluster: Cluster, write: Write, body: Object) -> Object:
     live = current(cluster, write.resource, write.namespace, write.name)
     item = _decoded(write, body)
     if item["metadata"].get("name") != write.name:
-        text = f"the name of the object ({item['metadata'].get('name', '')}) does not match the name on the URL ({write.name})"
-        raise bad_request(text)
+        raise _other_name(item["metadata"].get("name"), write.name)
     _in_namespace(cluster, write, item)
     if write.resource.custom and not item["metadata"].get("resourceVersion"):
         cause = {
@@ -136,9 +136,7 @@ def patched(cluster: Cluster, write: Write, content_type: str, body: Any) -> tup
     item = _decoded(write, copy.deepcopy(made), patching=True)
     meta = item["metadata"]
     if meta.get("name") != write.name or (resource.namespaced and meta.get("namespace") != write.namespace):
-        raise bad_request(
-            f"the name of the object ({meta.get('name', '')}) does not match the name on the URL ({write.name})"
-        )
+        raise _other_name(meta.get("name"), write.name)
     return update(cluster, write, live, item), False
 
 
@@ -149,10 +147,7 @@ def _applied(cluster: Cluster, write: Write, body: Any) -> tuple[Object, bool]:
         raise bad_request("metadata.managedFields must be nil")
     applied["metadata"].setdefault("name", write.name)
     if applied["metadata"]["name"] != write.name:
-        text = (
-            f"the name of the object ({applied['metadata']['name']}) does not match the name on the URL ({write.name})"
-        )
-        raise bad_request(text)
+        raise _other_name(applied["metadata"]["name"], write.name)
     if resource.namespaced:
         applied["metadata"].setdefault("namespace", write.namespace)
     _in_namespace(cluster, write, applied)
@@ -215,7 +210,7 @@ def update(cluster: Cluster, write: Write, live: Object, item: Object, *, tracke
 
 
 def _keep_addresses(item: Object, old: Object) -> None:
-    """Keep what the API server allocated when a replacement leaves it away (service strategy, `patchAllocatedValues`)."""
+    """Keep allocated addresses that a replacement leaves away (service strategy, `patchAllocatedValues`)."""
     if item.get("kind") != "Service":
         return
     new, before = item.get("spec") or {}, old.get("spec") or {}
@@ -274,6 +269,10 @@ def _content(item: Object) -> Object:
     return {key: value for key, value in item.items() if key not in ("metadata", "status")}
 
 
+def _other_name(found: object, wanted: str) -> ApiError:
+    return bad_request(f"the name of the object ({found or ''}) does not match the name on the URL ({wanted})")
+
+
 def _unmanaged(item: Object) -> Object:
     return {**item, "metadata": {key: value for key, value in item["metadata"].items() if key != "managedFields"}}
 
@@ -285,7 +284,7 @@ def _mapping(body: Any) -> Object:
 
 
 def _decoded(write: Write, body: Object, *, patching: bool = False) -> Object:
-    """Check that `body` is an object of the right kind and drop unknown fields after `fieldValidation`. Raises ApiError."""
+    """Check that `body` is of the right kind and drop unknown fields as `fieldValidation` says. Raises ApiError."""
     resource = write.resource
     group_kind = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
     kind, api_version = body.get("kind"), body.get("apiVersion")
@@ -297,7 +296,8 @@ def _decoded(write: Write, body: Object, *, patching: bool = False) -> Object:
             raise bad_request(f"{missing} in the request body")
     elif api_version != resource.api_version:
         raise bad_request(
-            f"the API version in the data ({api_version}) does not match the expected API version ({resource.api_version})"
+            f"the API version in the data ({api_version}) does not match "
+            f"the expected API version ({resource.api_version})"
         )
     elif kind != resource.kind:
         raise bad_request(f"{kind} in version \"{resource.version}\" cannot be handled as a {resource.kind}: "

@@ -1,8 +1,8 @@
 """Makes the package data of this folder from the OpenAPI v3 documents of a real API server.
 
 Run as `python -m assistant.cluster.server.openapi.derive DOCUMENTS RESOURCES`, where DOCUMENTS is a folder of
-`<group>_<version>.json.gz` files and RESOURCES the `resources.json` of a support bundle. Descriptions are dropped: they are
-most of the bytes, and nothing here reads them. The result is byte-for-byte reproducible.
+`<group>_<version>.json.gz` files and RESOURCES the `resources.json` of a support bundle. Descriptions are dropped:
+they are most of the bytes, and nothing here reads them. The result is byte-for-byte reproducible.
 """
 
 from __future__ import annotations
@@ -76,8 +76,6 @@ def main(documents: Path, resources: Path) -> None:
     types: dict[str, Any] = {}
     for source in sorted(documents.glob("*.json.gz")):
         document = json.loads(gzip.decompress(source.read_bytes()))
-        if document.get("info", {}).get("title") == "Kubernetes":
-            document["info"]["title"] = "Kubernetes"
         pack(HERE / source.name, without_descriptions(document))
         for name, schema in document.get("components", {}).get("schemas", {}).items():
             types.setdefault(name, field(schema))
