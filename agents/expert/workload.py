@@ -237,12 +237,26 @@ def log_lines(view: ClusterView, container: Container) -> list[tuple[Any, str]]:
     return found
 
 
+def sets_of(view: ClusterView, deployment: Thing) -> list[Thing]:
+    """Return the ReplicaSets of a Deployment."""
+    memo = view.memo("sets")
+    if "all" not in memo:
+        index: dict[str, list[Thing]] = {}
+        for owned in view.all("replicasets.apps"):
+            owner = view.owner(owned)
+            if owner is not None:
+                index.setdefault(owner.key, []).append(owned)
+        memo["all"] = index
+    found: dict[str, list[Thing]] = memo["all"]
+    return found.get(deployment.key, [])
+
+
 def previous_good(view: ClusterView, deployment: Thing) -> Thing | None:
     """Return the newest older ReplicaSet of a Deployment that serves now, or that ran before this revision.
 
     Revisions are the annotation `deployment.kubernetes.io/revision`, set by the Deployment controller.
     """
-    sets = [r for r in view.all("replicasets.apps", deployment.namespace) if view.owner(r) is deployment]
+    sets = sets_of(view, deployment)
     current = revision(deployment)
     older = [r for r in sets if 0 < revision(r) < current] if current else []
     serving = [r for r in older if r.number("status.readyReplicas") > 0]

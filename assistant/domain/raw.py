@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _EMPTY: Mapping[str, Any] = {}
@@ -35,12 +36,16 @@ def fold_int(value: object, default: int = 0) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-def tokens(path: str) -> list[str | int]:
-    """Split `spec.containers[0].env[name=X].value` or `data['a.b']` into keys and indexes."""
+@lru_cache(maxsize=8192)
+def tokens(path: str) -> tuple[str | int, ...]:
+    """Split `spec.containers[0].env[name=X].value` or `data['a.b']` into keys and indexes.
+
+    Cached, because the same few hundred paths are asked of every object.
+    """
     found: list[str | int] = []
     for plain, single, double, index, named in _TOKEN.findall(path):
         found.append(int(index) if index else plain or single or double or named)
-    return found
+    return tuple(found)
 
 
 def dig(raw: object, path: str) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ import re
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import delete, json_patch, merge_patch, nearest, outside, set_path
-from agents.expert.workload import Workload, workloads
+from agents.expert.workload import Workload, sets_of, workloads
 from assistant.domain.action import RiskLevel
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
@@ -56,14 +56,8 @@ def analyze(view: ClusterView) -> list[Draft]:
 
 def _refusal(view: ClusterView, workload: Workload) -> Thing | None:
     """Return the newest FailedCreate event of a workload or of its current ReplicaSet."""
-    owners = [
-        workload.thing,
-        *(
-            r
-            for r in view.all("replicasets.apps", workload.thing.namespace)
-            if view.owner(r) is workload.thing and r.number("spec.replicas") > len(view.pods_of(r))
-        ),
-    ]
+    short = [r for r in sets_of(view, workload.thing) if r.number("spec.replicas") > len(view.pods_of(r))]
+    owners = [workload.thing, *short]
     if workload.thing.kind == "Job" and (workload.pods or workload.thing.rows("status.conditions")):
         return None
     events = [e for o in owners for e in view.events_of(o) if e.text("reason") in ("FailedCreate", "FailedToCreate")]

@@ -24,9 +24,21 @@ def analyze(view: ClusterView) -> list[Draft]:
     return found + _scheduler(view) + _controllers(view)
 
 
+def _pods_on(view: ClusterView) -> dict[str, list[Thing]]:
+    """Return the pods of each node; built once a view."""
+    memo = view.memo("pods-on-nodes")
+    if "all" not in memo:
+        index: dict[str, list[Thing]] = {}
+        for pod in view.all("pods"):
+            index.setdefault(pod.text("spec.nodeName"), []).append(pod)
+        memo["all"] = index
+    found: dict[str, list[Thing]] = memo["all"]
+    return found
+
+
 def _node(view: ClusterView, node: Thing) -> list[Draft]:
     ready = node.condition("Ready")
-    pods = [p for p in view.all("pods") if p.text("spec.nodeName") == node.name]
+    pods = _pods_on(view).get(node.name, [])
     keys = frozenset({node.key, *(p.key for p in pods)})
     note = not pods and bool(view.namespace)
     if ready and ready.get("status") != "True":
