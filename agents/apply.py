@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from langgraph.graph import END
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
@@ -27,5 +26,5 @@ async def apply(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["v
         outcome = await parts.gate.execute(proposal_id)
         parts.recorder.emit(Concluded(outcome))
     if outcome.state is not ProposalState.APPLIED:
-        return Command(goto=END)
+        return Command(goto="__end__")
     return Command(update={"applied": [*state.get("applied", []), state["remedy"]]}, goto="verify")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from langgraph.graph import END
 from langgraph.types import Command, interrupt
 
 from agents.state import TurnState
@@ -31,4 +30,4 @@ async def approval(state: TurnState) -> Command[Literal["apply", "executor", "__
             again = {"tried": tried, "voided": state.get("voided", 0) + 1}
             return Command(update=update | again, goto="executor")
         case _:
-            return Command(update=update, goto=END)
+            return Command(update=update, goto="__end__")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from langgraph.graph import END
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
@@ -51,7 +50,7 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
         return Command(update=update, goto="approval")
     if feedback:
         parts.recorder.emit(Noted(f"Denied ({feedback}). There is no other suggestion; say what you want instead."))
-    return Command(update={"tried": tried, "feedback": ""}, goto=END)
+    return Command(update={"tried": tried, "feedback": ""}, goto="__end__")
 
 
 def choose(remedies: tuple[Remedy, ...], tried: list[str], applied: list[str]) -> Remedy | None:

@@ -1,7 +1,7 @@
 """The workflow of a turn on LangGraph.
 
 ```
- planner ─► diagnoser × n ─► planner: enough? ─► reporter ─► end
+ planner ─► diagnoser x n ─► planner: enough? ─► reporter ─► end
     ▲            │                                  │ a remedy can be proposed
     └────────────┘ more steps                       ▼
                   ┌───────────────────────────► executor ─► end: nothing (more) to propose
@@ -71,7 +71,8 @@ class GraphWorkflow:
         if place.interrupts:
             return Pause(place.interrupts[0].value["proposal"])
         if place.values and not place.next:
-            return await self._over(turn)
+            await self._over(turn)
+            return None
         # None means: go on where the checkpoint stands.
         return await self._go(graph, None if place.values else TurnState(rounds=0), turn, recorder)
 
@@ -99,7 +100,8 @@ class GraphWorkflow:
         place = await graph.aget_state(self._config(turn))
         if place.interrupts:
             return Pause(place.interrupts[0].value["proposal"])
-        return await self._over(turn)
+        await self._over(turn)
+        return None
 
     async def _over(self, turn: Turn) -> None:
         if self._saver is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from langgraph.graph import END
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
@@ -26,4 +25,6 @@ async def reporter(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
         recorder.emit(Answered(conclusion.markdown, conclusion.verdict, name, conclusion.checked))
     changes = any(remedy.action for remedy in conclusion.remedies)
     propose = parts.turn.propose and parts.gate is not None and changes
-    return Command(goto="executor" if propose else END)
+    if propose:
+        return Command(goto="executor")
+    return Command(goto="__end__")
