@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -68,6 +68,7 @@ class Held:
     done: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     successor: Held | None = None
+    sending: asyncio.Task[None] | None = None
 
     @property
     def proposal(self) -> Proposal:
@@ -224,21 +225,22 @@ class Broker:
         async with held.lock:
             if held.outcome is not None:
                 return held.outcome
-            if held.state is not State.APPROVED:
+            if held.sending is None and held.state is not State.APPROVED:
                 raise GateError("This change is not approved.", "Let a person decide first.", detail=held.state.value)
+            if held.sending is None:
+                held.sending = self._later(self._send(held))
             # Shielded, so that a caller that goes away does not cut a request in the middle.
-            task = asyncio.ensure_future(self._send(held))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            await asyncio.shield(task)
+            await asyncio.shield(held.sending)
             if held.outcome is None:
                 raise GateError("The change has no outcome.", "Look at the approvals list.")
             return held.outcome
 
     async def _execute_foreign(self, held: Held) -> None:
         async with held.lock:
-            if held.state is State.APPROVED:
-                await self._send(held)
+            if held.state is State.APPROVED and held.sending is None:
+                held.sending = self._later(self._send(held))
+        if held.sending is not None:
+            await held.sending
 
     async def _send(self, held: Held) -> None:
         async with self._one_at_a_time:
@@ -372,7 +374,8 @@ class Broker:
         for queue in self._listeners:
             queue.put_nowait(event)
 
-    def _later(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

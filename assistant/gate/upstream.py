@@ -225,7 +225,7 @@ def _check_exec(merged: Any, user_name: str, allowed: tuple[str, ...]) -> None:
         return
     plugin = user.safe_get("exec")
     if plugin is not None:
-        command = str(plugin.safe_get("command") or "")
+        command = str(plugin.get("command") or "")
         if not Path(command).is_absolute() or command not in allowed:
             raise ClusterError(
                 "This context runs a program to get its credentials, and that program is not allowed.",
@@ -233,7 +233,7 @@ def _check_exec(merged: Any, user_name: str, allowed: tuple[str, ...]) -> None:
                 detail=command[:200],
             )
     provider = user.safe_get("auth-provider")
-    if provider is not None and str(provider.safe_get("name")) != "oidc":
+    if provider is not None and str(provider.get("name")) != "oidc":
         raise ClusterError("This context uses an auth-provider that Kubernetes has removed.", "Use an exec plugin.")
 
 

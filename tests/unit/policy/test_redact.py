@@ -194,7 +194,8 @@ def test_config_maps_lose_what_looks_secret_and_keep_the_rest() -> None:
         {
             "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"},
             "data": {
-                "app.properties": "db.password=" + VALUE + "\nlevel=debug\n", "URL": "http://web:8080", "API_KEY": VALUE,
+                "app.properties": "db.password=" + VALUE + "\nlevel=debug\n",
+                "URL": "http://web:8080", "API_KEY": VALUE,
             },
         }
     )  # fmt: skip
