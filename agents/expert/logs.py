@@ -82,13 +82,42 @@ FILE = re.compile(r"(?<![\w:/])(/(?:[\w.@+-]+/)*[\w.@+-]+\.\w{1,10}|/(?:[\w.@+-]
 ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?)?(?<![\w.])(?P<host>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*):(?P<port>\d{2,5})\b|"
     r"[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?(?P<urlhost>[a-z0-9][a-z0-9.-]*)|"
-    r"(?:lookup|host(?:name)?|resolve|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND)[ "
+    r"(?:\blookup|\bhost(?:name)?|resolve|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND)[ "
     r":=\"']+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)",
     re.IGNORECASE,
 )
 STACK = re.compile(r"^\s+(at |File |\^|~|\.\.\.)|^\s*\^+\s*$|^Traceback")
 ASSIGNED = re.compile(
     r"\b(?P<name>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+) ?[=:] ?[\"']?(?P<value>[\w./:-]+?)[\"']?(?=[\s,;)\"']|$)"
+)
+
+
+NO_HOSTS = frozenset(
+    {
+        "can",
+        "cannot",
+        "could",
+        "failed",
+        "error",
+        "on",
+        "to",
+        "the",
+        "for",
+        "name",
+        "no",
+        "not",
+        "is",
+        "was",
+        "from",
+        "host",
+        "hostname",
+        "server",
+        "urlopen",
+        "address",
+        "in",
+        "of",
+        "by",
+    }
 )
 
 
@@ -131,7 +160,12 @@ class Complaint:
         found = []
         for match in ADDRESS.finditer(self.text):
             host = match["host"] or match["urlhost"] or match["looked"] or ""
-            if host and not host.isdigit() and not re.fullmatch(r"\d+(\.\d+)?|[\d-]+T?\d*", host):
+            if (
+                host
+                and host.lower() not in NO_HOSTS
+                and not host.isdigit()
+                and not re.fullmatch(r"\d+(\.\d+)?|[\d-]+T?\d*", host)
+            ):
                 found.append((host.rstrip("."), int(match["port"] or 0)))
         return list(dict.fromkeys(found))
 

@@ -31,6 +31,21 @@ def _symptom(view: ClusterView, workload: Workload, container: Container) -> Dra
     if not pod.text("spec.nodeName") or (container.reason in ("PodInitializing",) and not container.init):
         return None
     starting = view.now - pod.created < YOUNG
+    sandbox = next((e for e in view.events_of(pod) if e.text("reason") == "FailedCreatePodSandBox"), None)
+    home = view.find("Node", "", pod.text("spec.nodeName"))
+    if sandbox is not None and home is not None and not starting:
+        return Draft(
+            "network",
+            home.target,
+            "spec.podCIDR (pod network)",
+            f"Node {home.name} cannot set up the network of {workload.name()}: {sandbox.text('message')[:160]}.",
+            0.8,
+            Level.PLATFORM,
+            (view.cite(sandbox, "reason", "message"),),
+            workload.keys,
+            workload.keys,
+            (outside(f"Mend the network plug-in on node {home.name}", "the kubelet cannot start a pod without it"),),
+        )
     what = container.reason or (f"exit code {container.exit_code}" if container.ended else "not ready")
     return Draft(
         "other",

@@ -39,7 +39,7 @@ def _pods_on(view: ClusterView) -> dict[str, list[Thing]]:
 def _node(view: ClusterView, node: Thing) -> list[Draft]:
     ready = node.condition("Ready")
     pods = _pods_on(view).get(node.name, [])
-    keys = frozenset({node.key, *(p.key for p in pods)})
+    keys = frozenset({node.key, f"{node.key}#taint", *(p.key for p in pods)})
     note = not pods and bool(view.namespace)
     if ready and ready.get("status") != "True":
         said = text(ready.get("message")) or "the kubelet no longer reports"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agents.expert import logs
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import json_patch
 from agents.expert.workload import Workload
@@ -23,6 +24,10 @@ def between(
     backends = view.pods_with(service.namespace, service.map("spec.selector"))
     if source is None:
         return None
+    if logs.DNS.search(cited[0].quote) or "lookup" in cited[0].quote:
+        closed = _names_closed(view, caller, source, cited)
+        if closed is not None:
+            return closed
     inside = _target_port(service, port, backends[0] if backends else None)
     for side, pod, peer in (
         ("Ingress", backends[0] if backends else None, source),
@@ -38,6 +43,50 @@ def between(
         if applied and not any(_allows(view, p, side, peer, inside) for p in applied):
             return _draft(view, caller, service, side, applied, peer, inside, cited)
     return None
+
+
+def _names_closed(view: ClusterView, caller: Workload, source: Thing, cited: tuple[Citation, ...]) -> Draft | None:
+    """Return the egress policy that keeps a caller from the cluster's DNS (port 53, in another namespace)."""
+    applied = [
+        p
+        for p in view.all(POLICIES, source.namespace)
+        if selects(p.at("spec.podSelector"), source.labels) and "Egress" in _types(p)
+    ]
+    if not applied or any(_opens_names(rule) for p in applied for rule in p.rows("spec.egress")):
+        return None
+    policy = applied[0]
+    rule = {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+    }
+    has = bool(policy.at("spec.egress"))
+    step = {"op": "add", "path": "/spec/egress/-" if has else "/spec/egress", "value": rule if has else [rule]}
+    fix = json_patch(
+        policy,
+        [step],
+        f"Let NetworkPolicy {policy.name} allow DNS",
+        "opens port 53 towards kube-system only",
+        "remove the rule again",
+    )
+    return Draft(
+        "network",
+        policy.target,
+        "spec.egress",
+        f"NetworkPolicy {policy.name} keeps {caller.name()} from the cluster's DNS: no egress rule allows port 53.",
+        0.9,
+        Level.POLICY,
+        (*cited, view.cite(policy, "spec.policyTypes", "spec.egress")),
+        caller.keys | {policy.key},
+        caller.keys,
+        (fix,),
+    )
+
+
+def _opens_names(rule: Mapping[str, Any]) -> bool:
+    table = rows(rule.get("ports"))
+    port = not table or any(p.get("port") in (None, 53, "dns") and p.get("protocol") == "UDP" for p in table)
+    peers = rows(rule.get("to"))
+    return port and (not peers or any("namespaceSelector" in p or "ipBlock" in p for p in peers))
 
 
 def _types(policy: Thing) -> list[str]:

@@ -304,7 +304,7 @@ def _taints(view: ClusterView, workload: Workload, pod: Thing, message: str, cit
             "spec.taints",
             f"{workload.name()} gets no node: {node.name} is tainted {taint}.",
             0.85,
-            Level.PLATFORM,
+            Level.OBJECT,
             (*cited, view.cite(node, "spec.taints")),
             workload.keys | {node.key + "#taint"},
             workload.keys,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from agents.expert.causes import Scan, scan
 from assistant.domain.finding import Verdict
 from assistant.domain.view import ClusterView
 
-from .objects import SOON, container, crashed, deployment, event, node, pod, service, thing, view, waiting
+from .objects import SOON, Raw, container, crashed, deployment, event, node, pod, service, thing, view, waiting
 
 Case = Callable[[], ClusterView]
 CASES: dict[str, tuple[Case, str, str, str]] = {}
@@ -25,13 +26,13 @@ def case(category: str, target: str, field: str) -> Callable[[Case], Case]:
     return keep
 
 
-def crash(log: str, *objects: object, box: dict | None = None, code: int = 1, **spec: object) -> ClusterView:  # type: ignore[type-arg]
+def crash(log: str, *objects: Any, box: Raw | None = None, code: int = 1, **spec: Any) -> ClusterView:
     one = box or container()
     return view(
         deployment("web", one, **spec),
         pod("web", containers=[one], statuses=[crashed(code)], **spec),
         node(),
-        *objects,  # type: ignore[arg-type]
+        *objects,
         logs={("web-1-1", "app"): log},
     )
 
@@ -212,6 +213,24 @@ def policy_between_two_workloads() -> ClusterView:
     )
 
 
+@case("network", "NetworkPolicy/lock", "spec.egress")
+def policy_that_cuts_off_dns() -> ClusterView:
+    rule: Raw = {"to": [{"podSelector": {}}]}
+    policy = thing("NetworkPolicy", "lock", spec={"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]})
+    line = "ERROR call http://db:80/x failed: lookup db on 10.96.0.10:53: i/o timeout\n"
+    objects = [deployment("web", ready=1), deployment("db", ready=1), [pod("web", ready=True), pod("db", ready=True)]]
+    return view(*objects, service("db"), policy, node(), logs={("web-1-1", "app"): line * 4})
+
+
+@case("node", "Node/n1", "DiskPressure")
+def node_under_disk_pressure() -> ClusterView:
+    taint = {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}
+    pressed = node(taints=[taint])
+    pressed["status"]["conditions"].append({"type": "DiskPressure", "status": "True", "message": "disk is short"})
+    message = "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }."
+    return pending(message, pressed)
+
+
 @case("network", "Ingress/front", "service.name")
 def ingress_without_a_back_end() -> ClusterView:
     rule = {"http": {"paths": [{"path": "/", "backend": {"service": {"name": "wbe", "port": {"number": 80}}}}]}}
@@ -256,14 +275,14 @@ def access_mode_that_the_class_does_not_offer() -> ClusterView:
     )
 
 
-def pending(message: str, *objects: object, box: dict | None = None, **spec: object) -> ClusterView:  # type: ignore[type-arg]
+def pending(message: str, *objects: Any, box: Raw | None = None, **spec: Any) -> ClusterView:
     waits = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
     one = box or container()
     return view(
         deployment("web", one, **spec),
         pod("web", containers=[one], phase="Pending", node="", statuses=[], conditions=waits, **spec),
         *objects,
-    )  # type: ignore[arg-type]
+    )
 
 
 @case("scheduling", "Deployment/web", "requests.memory")
@@ -303,8 +322,8 @@ def affinity_that_no_node_meets() -> ClusterView:
     )
 
 
-def refused(message: str, *objects: object) -> ClusterView:
-    return view(deployment("web", replicas=2), event("ReplicaSet", "web-1", "FailedCreate", message), node(), *objects)  # type: ignore[arg-type]
+def refused(message: str, *objects: Any) -> ClusterView:
+    return view(deployment("web", replicas=2), event("ReplicaSet", "web-1", "FailedCreate", message), node(), *objects)
 
 
 @case("quota", "Deployment/web", "resources")

@@ -49,6 +49,9 @@ class Log:
     def steering(self) -> tuple[str, ...]:
         return ()
 
+    async def flush(self) -> None:
+        return None
+
 
 class Hurried:
     """A clock whose minutes are short: each sleep really yields, and counts in full."""

@@ -45,6 +45,9 @@ class Notes:
     def steering(self) -> tuple[str, ...]:
         return ()
 
+    async def flush(self) -> None:
+        return None
+
 
 class Still:
     """A clock that stands."""
@@ -57,6 +60,10 @@ class Still:
 
     async def sleep(self, seconds: float) -> None:
         return None
+
+
+def name(plural: str, kind: str) -> dict[str, Any]:
+    return {"name": plural, "kind": kind, "namespaced": True, "verbs": ["list", "get"]}
 
 
 class FakeApi:
@@ -73,7 +80,6 @@ class FakeApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen[request.path] += 1
         self.tokens.add(request.headers.get("Authorization", ""))
-        name = lambda plural, kind: {"name": plural, "kind": kind, "namespaced": True, "verbs": ["list", "get"]}  # noqa: E731
         match request.path:
             case "/api":
                 return web.json_response({"kind": "APIVersions", "versions": ["v1"]})
