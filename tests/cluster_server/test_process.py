@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -84,6 +85,16 @@ def test_child_says_that_it_is_ready_and_ends_with_its_parent(child: Callable[..
     assert json.loads(kubeconfig.read_text())["current-context"] == "recorded"
     assert started.end() == 0
     assert not kubeconfig.exists()
+
+
+def test_child_outlives_an_interrupt_and_leaves_nothing_behind_when_terminated(child: Callable[..., Child]) -> None:
+    started = child(bundle=str(RECORDED))
+    started.process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        started.process.wait(0.3)
+    started.process.terminate()
+    assert started.process.wait(10) == 0
+    assert not Path(started.said["kubeconfig"]).exists()
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,11 @@ class Condition:
         return any(re.search(self.matches, v if isinstance(v, str) else json.dumps(v)) for v in values)
 
     def _objects(self, cluster: Cluster) -> Iterator[Object]:
-        for resource in cluster.catalog.kinds(self.kind):
-            for item in cluster.objects.items(resource.store, self.namespace):
+        for store in sorted({resource.store for resource in cluster.catalog.kinds(self.kind)}):
+            for item in cluster.objects.items(store, self.namespace):
                 name = item["metadata"]["name"]
                 if name == self.name or (self.name.endswith("*") and name.startswith(self.name[:-1])):
                     yield item
-            return
 
 
 def read_conditions(path: Path) -> tuple[tuple[Condition, ...], ...]:
