@@ -9,26 +9,26 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
-from textual.app import App
+from textual import work
 from textual.driver import Driver
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.timer import Timer
 
-from assistant.domain.case import Case
-from assistant.domain.event import Event, Proposed
-from assistant.domain.ports import Clock
 from assistant.errors import PilothouseError
 from assistant.policy.sanitize import safe
+from assistant.tui.appkeys import KeyedApp
 from assistant.tui.guard import guarded
 from assistant.tui.investigate import InvestigateScreen
-from assistant.tui.keys import Key, Place, bindings
-from assistant.tui.panes import working
 from assistant.tui.ports import Connect, PracticeIncident, Recording, SessionLibrary, SessionLike
 from assistant.tui.screen import CaseScreen
 from assistant.tui.themes import DEFAULT, MONO, PALETTES, theme_of
+
+if TYPE_CHECKING:
+    from assistant.domain.case import Case
+    from assistant.domain.event import Event
+    from assistant.domain.ports import Clock
 
 FLUSH_SECONDS = 0.1
 """Events are drawn at most ten times a second; keys stay quick between."""
@@ -68,12 +68,11 @@ def _replay() -> Screen[Any]:
     return ReplayScreen()
 
 
-class PilothouseApp(App[int]):
+class PilothouseApp(KeyedApp):
     """The terminal face. `connect` is called after the first frame; `recording` makes the app a player."""
 
     TITLE = "pilothouse"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = bindings(Place.ANYWHERE)
     DEFAULT_MODE = "investigate"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "investigate": InvestigateScreen, "approvals": _approvals, "sessions": _sessions, "replay": _replay,
@@ -118,7 +117,7 @@ class PilothouseApp(App[int]):
         self.connect, self.practice, self.library = connect, tuple(practice), library
         self.recording = recording
         self.session: SessionLike | None = None
-        self.case = Case()
+        self._case: Case | None = None
         self.failure: PilothouseError | None = None
         self.note = ""
         self.stopping = False
@@ -130,6 +129,30 @@ class PilothouseApp(App[int]):
     def get_driver_class(self) -> type[Driver]:
         """Return the platform's driver with the output filter in front."""
         return guarded(super().get_driver_class())
+
+    @property
+    def opened(self) -> bool:
+        """Say whether there is a case to draw."""
+        return self._case is not None
+
+    @property
+    def case(self) -> Case:
+        """Return the session's case; an empty one before there is a session."""
+        if self._case is None:
+            from assistant.domain.case import Case
+
+            return Case()
+        return self._case
+
+    @property
+    def working(self) -> bool:
+        """Say whether something runs that one can stop."""
+        return self._case is not None and self._case.running and not self._case.waiting
+
+    @property
+    def undecided(self) -> bool:
+        """Say whether an approval waits."""
+        return self._case is not None and bool(self._case.waiting)
 
     @property
     def read_only(self) -> bool:
@@ -157,8 +180,9 @@ class PilothouseApp(App[int]):
     def reconnect(self) -> None:
         """Open the session; does nothing while one is there."""
         if self.session is None and self.connect is not None:
-            self.run_worker(self._open, group="connect", exclusive=True)
+            self._open()
 
+    @work(group="connect", exclusive=True)
     async def _open(self) -> None:
         if self.connect is None:
             return
@@ -171,7 +195,7 @@ class PilothouseApp(App[int]):
             self.draw()
             return
         self.session = session
-        self.case = session.case
+        self._case = session.case
         self._unsubscribe = session.subscribe(self._on_event)
         chosen = next((each for each in self.practice if each.name == self._incident), None)
         if chosen is not None and not self._queued and not self.case.question:
@@ -209,22 +233,8 @@ class PilothouseApp(App[int]):
         else:
             self.tell("this window only reads: it cannot resume")
 
-    async def action_leave(self) -> None:
-        """Quit; asks where something runs or waits."""
-        if working(self.case) or self.case.waiting:
-            what = "a turn runs" if working(self.case) else "an approval waits"
-            from assistant.tui.overlays import FieldScreen
-
-            def answered(text: str | None) -> None:
-                if text is not None and text.strip().lower() in ("y", "yes"):
-                    self.run_worker(self._leave, group="leave")
-
-            if not isinstance(self.screen, ModalScreen):
-                self.push_screen(FieldScreen(f"{what}; quit? y, then enter: "), answered)
-            return
-        self.run_worker(self._leave, group="leave")
-
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Close the session and end."""
         if self._unsubscribe is not None:
             self._unsubscribe()
         if self.session is not None:
@@ -235,11 +245,11 @@ class PilothouseApp(App[int]):
     # Events of the session ---------------------------------------------------------------------------------------
 
     def _on_event(self, event: Event, case: Case) -> None:
-        self.case = case
+        self._case = case
         if not case.running:
             self.stopping = False
-        if isinstance(event.payload, Proposed):
-            self.call_later(self._announce, event.payload.proposal.id)
+        if event.kind == "proposed" and (waiting := case.waiting):
+            self.call_later(self._announce, waiting[-1].proposal.id)
         if self._flush_timer is None:
             self._flush_timer = self.set_timer(FLUSH_SECONDS, self._flushed)
 
@@ -386,82 +396,3 @@ class PilothouseApp(App[int]):
                 self.switch(command.removeprefix("go_"))
             case _:
                 pass
-
-    # Keys --------------------------------------------------------------------------------------------------------
-
-    async def on_event(self, event: events.Event) -> None:
-        """Show every key to the approval guard before anything can act on it; clicks and pastes disarm."""
-        if isinstance(event, events.Key | events.MouseDown | events.Paste) and not event.is_forwarded:
-            admit = getattr(self.screen, "admit", None)
-            if admit is not None and isinstance(event, events.Key):
-                if not admit(event):
-                    return
-            elif (disarm := getattr(self.screen, "disarm", None)) is not None:
-                disarm()
-        await super().on_event(event)
-
-    def action_approvals_now(self) -> None:
-        """Open the change that waits longest."""
-        if not isinstance(self.screen, ModalScreen):
-            self.open_approvals()
-
-    async def action_stop_or_back(self) -> None:
-        """Close the overlay, else leave the screen, else stop the turn, else leave the prompt."""
-        if isinstance(self.screen, ModalScreen):
-            self.screen.dismiss(None)
-        elif isinstance(self.screen, InvestigateScreen) and working(self.case):
-            await self._stop()
-        elif (back := getattr(self.screen, "back", None)) is not None:
-            back()
-
-    async def action_interrupt(self) -> None:
-        """Copy the selection, else stop the turn; never quit."""
-        focused: Any = self.focused
-        text = self.screen.get_selected_text() or getattr(focused, "selected_text", "")
-        if text:
-            self.copy_to_clipboard(text)
-            self.tell(f"sent {len(text):,} characters to the terminal's clipboard (OSC 52)")
-        elif working(self.case):
-            await self._stop()
-        else:
-            self.tell("ctrl+q quits")
-
-    async def _stop(self) -> None:
-        if self.session is None or self.stopping:
-            return
-        self.stopping = True
-        self.draw()
-        self.run_worker(self._stop_session(self.session), group="stop")
-
-    async def _stop_session(self, session: SessionLike) -> None:
-        try:
-            await session.stop("stopped by you")
-        except PilothouseError as error:
-            self.tell(f"{error.meaning} {error.hint}")
-        finally:
-            self.stopping = False
-            self.draw()
-
-    def action_redraw(self) -> None:
-        """Draw everything again."""
-        self.refresh(layout=True)
-
-    def action_palette(self) -> None:
-        """Find a command by typing."""
-        from assistant.tui.overlays import PaletteScreen
-
-        base = self.screen
-        if isinstance(base, ModalScreen):
-            return
-
-        def chosen(key: Key | None) -> None:
-            if key is None:
-                return
-            if key.name.startswith("go_"):
-                self.go(key.name)
-            elif key.by_screen:
-                self.tell(f"press {key.label}: this is not run from a list")
-            else:
-                self.call_later(self.run_action, key.name, base if hasattr(base, f"action_{key.name}") else self)
-
-        self.push_screen(PaletteScreen(getattr(base, "PLACE", Place.TEXT)), chosen)

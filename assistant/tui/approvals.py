@@ -19,8 +19,6 @@ from assistant.tui.overlays import Field, FieldScreen
 from assistant.tui.screen import CaseScreen, framed
 from assistant.tui.view import LinesView, Row, Rule
 
-NARROW_TABS = ("Diff", "Impact", "Checks", "Action", "Undo")
-
 
 class ApprovalsScreen(CaseScreen):
     """The card of one proposal, with the action bar always in sight."""
@@ -39,7 +37,6 @@ class ApprovalsScreen(CaseScreen):
     ApprovalsScreen.-typed #typed { display: block; }
     ApprovalsScreen.-wide #brief, ApprovalsScreen.-wide #cardtabs { display: none; }
     ApprovalsScreen.-narrow #facts { display: none; }
-    ApprovalsScreen.-tiny #title { display: block; }
     """,
     )
 
@@ -131,8 +128,8 @@ class ApprovalsScreen(CaseScreen):
         diff, facts = self.query_one("#diff", LinesView), self.query_one("#facts", LinesView)
         facts.show(card.facts(proposal))
         diff.show(self._diff_pane(known))
-        self.query_one("#brief", Row).show(*self._brief(proposal))
-        self.query_one("#cardtabs", Row).show(self._tab_row(proposal))
+        self.query_one("#brief", Row).show(*card.brief_lines(proposal))
+        self.query_one("#cardtabs", Row).show(card.tab_row(proposal, self._tab))
         progress = card.progress_lines(known, now)
         row = self.query_one("#progress", Row)
         row.display = bool(progress)
@@ -171,7 +168,7 @@ class ApprovalsScreen(CaseScreen):
         proposal = known.proposal
         if self.wide or self._tab == 0:
             return card.diff_lines(proposal, hidden=self._hidden)
-        match NARROW_TABS[self._tab]:
+        match card.TABS[self._tab]:
             case "Impact":
                 return [*card.impact_lines(proposal), BLANK, *card.risk_lines(proposal)]
             case "Checks":
@@ -181,26 +178,6 @@ class ApprovalsScreen(CaseScreen):
                 return [*card.action_lines(proposal), *card.request_lines(proposal), title, *card.body_lines(proposal)]
             case _:
                 return card.undo_lines(proposal)
-
-    def _brief(self, proposal: Proposal) -> list[Line]:
-        action = proposal.action
-        only_if = f"  if resourceVersion {proposal.resource_version}" if proposal.resource_version else ""
-        checks: list[Given] = [" "]
-        for check in proposal.checks:
-            checks += [
-                f"{check.name} ",
-                (card.CHECK_WORDS[check.result], card.CHECK_TONES[check.result]),
-                ("  ", Tone.MUTED),
-            ]
-        first = line((f" {action.method} {action.target}", Tone.STRONG), (only_if, Tone.MUTED))
-        return [first, *card.risk_lines(proposal), line(*checks)]
-
-    def _tab_row(self, proposal: Proposal) -> Line:
-        given: list[Given] = []
-        for index, name in enumerate(NARROW_TABS):
-            text = f"{index + 1} {name}"
-            given.append((f"[{text}]", Tone.HEADING) if index == self._tab else (f" {text} ", Tone.MUTED))
-        return line(*given, right=[f"{card.diff_count(proposal)} "])
 
     def _draw_bar(self, known: ProposalCase) -> None:
         proposal, now, app = known.proposal, self.host.now(), self.host

@@ -17,6 +17,9 @@ from assistant.tui.transcript import clock
 LONGEST_BODY = 256 * 1024
 """Characters of a request body that one card shows; a longer one cannot be reviewed, so it cannot be approved."""
 
+TABS = ("Diff", "Impact", "Checks", "Action", "Undo")
+"""What the one pane of a narrow screen can show."""
+
 CHECK_TONES = {
     CheckResult.PASS: Tone.GOOD, CheckResult.WARN: Tone.WARN, CheckResult.FAIL: Tone.BAD,
     CheckResult.UNKNOWN: Tone.WARN,
@@ -204,6 +207,26 @@ def shown_digest(proposal: Proposal) -> str:
     """Return the SHA-256 of the card's text: the facts, the whole diff and the digest that an approval binds."""
     text = as_text([*facts(proposal), *diff_lines(proposal, hidden=True)])
     return hashlib.sha256(f"{proposal.id}\n{proposal.digest}\n{text}".encode()).hexdigest()
+
+
+def brief_lines(proposal: Proposal) -> list[Line]:
+    """Return the three lines that stand above the one pane of a narrow screen."""
+    action = proposal.action
+    only_if = f"  if resourceVersion {proposal.resource_version}" if proposal.resource_version else ""
+    checks: list[Given] = [" "]
+    for check in proposal.checks:
+        checks += [f"{check.name} ", (CHECK_WORDS[check.result], CHECK_TONES[check.result]), ("  ", Tone.MUTED)]
+    first = line((f" {action.method} {action.target}", Tone.STRONG), (only_if, Tone.MUTED))
+    return [first, *risk_lines(proposal), line(*checks)]
+
+
+def tab_row(proposal: Proposal, chosen: int) -> Line:
+    """Return the tabs of a narrow screen, the chosen one in brackets."""
+    given: list[Given] = []
+    for index, name in enumerate(TABS):
+        text = f"{index + 1} {name}"
+        given.append((f"[{text}]", Tone.HEADING) if index == chosen else (f" {text} ", Tone.MUTED))
+    return line(*given, right=[f"{diff_count(proposal)} "])
 
 
 def progress_lines(known: ProposalCase, now: datetime) -> list[Line]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from assistant.domain.event import Answered
 from assistant.errors import PilothouseError
 from assistant.policy.sanitize import safe
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Line, Tone, line
-from assistant.tui.panes import TABS, item_detail, tab_line, tab_lines
 from assistant.tui.prompt import Prompt
 from assistant.tui.screen import CaseScreen, framed, keys_line
-from assistant.tui.transcript import Transcript
 from assistant.tui.view import LinesView, Row, Rule
+
+if TYPE_CHECKING:
+    from assistant.tui.transcript import Transcript
 
 SHARES = ("30%", "38%", "50%", "62%")
 """Widths of the case pane, from small to big."""
@@ -52,7 +54,7 @@ class InvestigateScreen(CaseScreen):
         super().__init__()
         self._tab = 0
         self._share = 1
-        self._transcript = Transcript(_markdown)
+        self._made: Transcript | None = None
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
@@ -67,6 +69,14 @@ class InvestigateScreen(CaseScreen):
         yield Rule()
         yield Prompt(id="prompt")
         yield from self.chrome_bottom()
+
+    @property
+    def _transcript(self) -> Transcript:
+        if self._made is None:
+            from assistant.tui.transcript import Transcript
+
+            self._made = Transcript(_markdown)
+        return self._made
 
     @property
     def prompt(self) -> Prompt:
@@ -87,8 +97,14 @@ class InvestigateScreen(CaseScreen):
         """Draw transcript, case pane and rows."""
         if not self.is_mounted:
             return
-        app = self.host
-        case, now = app.case, app.now()
+        if not self.host.opened:
+            # The domain is not imported before the first frame, and there is nothing to fold yet.
+            self.query_one("#transcript", LinesView).show(self._welcome())
+            self.refresh_rows()
+            return
+        from assistant.tui.panes import tab_line, tab_lines
+
+        case, now = self.host.case, self.host.now()
         lines = self._transcript.lines(case, now, narrow=not self.wide)
         self.query_one("#transcript", LinesView).show(lines or self._welcome())
         self.query_one("#tabs", Row).show(tab_line(case, self._tab))
@@ -101,6 +117,8 @@ class InvestigateScreen(CaseScreen):
         self.refresh_rows()
 
     def _refresh_detail(self) -> None:
+        from assistant.tui.panes import item_detail
+
         detail = self.query_one("#detail", LinesView)
         detail.display = self._tab == 0 and bool(self.host.case.evidence)
         detail.show(item_detail(self.host.case, self._tab, self.query_one("#items", LinesView).cursor))
@@ -264,7 +282,7 @@ class InvestigateScreen(CaseScreen):
         if ref.startswith("remedy:"):
             self.host.review(ref.removeprefix("remedy:"))
         else:
-            self.host.tell(f"choose a suggested change first ({TABS.index('Changes') + 1})")
+            self.host.tell("choose a suggested change first (3)")
 
     def action_wider(self) -> None:
         """Make the case pane bigger."""
@@ -294,6 +312,8 @@ class InvestigateScreen(CaseScreen):
         entry = next((e for e in case.transcript if f"entry:{e.seq}" == ref), None)
         if entry is None:
             return ""
+        from assistant.domain.event import Answered
+
         payload = entry.payload
         return safe(payload.markdown if isinstance(payload, Answered) else getattr(payload, "text", ""))
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from assistant.domain.case import Case
-from assistant.domain.event import Event
-from assistant.domain.proposal import Answer, ProposalState
+if TYPE_CHECKING:
+    from assistant.domain.case import Case
+    from assistant.domain.event import Event
+    from assistant.domain.proposal import Answer, ProposalState
 
-Listener = Callable[[Event, Case], None]
+Listener: TypeAlias = "Callable[[Event, Case], None]"
 
 
 class SessionLike(Protocol):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.widget import Widget
 
-from assistant.domain.case import Case
 from assistant.tui.keys import Place, in_place
 from assistant.tui.lines import Given, Line, Tone, line
-from assistant.tui.panes import identity_line, status_line
 from assistant.tui.textkeys import KeyedScreen
 from assistant.tui.view import Row, Rule
+
+if TYPE_CHECKING:
+    from assistant.domain.case import Case
 
 SMALLEST = (60, 16)
 """Columns and rows below which a screen is one sentence; identity, pending count and the stop key stay."""
@@ -79,6 +81,10 @@ class CaseScreen(KeyedScreen[None]):
 
     def identity(self) -> Line:
         """Return the identity row."""
+        if not self.host.opened:
+            return line((" pilothouse", Tone.HEADING), ("  not connected", Tone.MUTED))
+        from assistant.tui.panes import identity_line
+
         return identity_line(self.host.case, self.host.now(), self.size.width)
 
     def state_word(self) -> str:
@@ -93,6 +99,10 @@ class CaseScreen(KeyedScreen[None]):
         """Return the status row."""
         app = self.host
         width = self.size.width
+        if not app.opened:
+            return line((f" {self.state_word()} ", Tone.ACCENT), (f"  {app.note}", Tone.WARN))
+        from assistant.tui.panes import status_line
+
         return status_line(
             app.case, app.now(), state=self.state_word(), note=app.note, width=width, stopping=app.stopping
         )  # fmt: skip
@@ -104,7 +114,8 @@ class CaseScreen(KeyedScreen[None]):
         for name, made in (("identity", self.identity), ("status", self.status), ("keys", self.key_row)):
             for row in self.query(f"#{name}").results(Row):
                 row.show(made())
-        mark = "=" if self.host.case.opened is not None and self.host.case.opened.production else "-"
+        opened = self.host.case.opened if self.host.opened else None
+        mark = "=" if opened is not None and opened.production else "-"
         for rule in self.query(Rule):
             if rule.mark != mark:
                 rule.mark = mark

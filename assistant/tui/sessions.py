@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
@@ -78,8 +78,9 @@ class SessionsScreen(CaseScreen):
 
     def action_reload(self) -> None:
         """Read the list."""
-        self.run_worker(self._read, group="list", exclusive=True)
+        self._read()
 
+    @work(group="list", exclusive=True)
     async def _read(self) -> None:
         library = self.host.library
         if library is None:
@@ -90,6 +91,8 @@ class SessionsScreen(CaseScreen):
                 self._listed, self._trouble = tuple(rows), ""
             except PilothouseError as error:
                 self._trouble = f"{error.meaning} {error.hint}"
+        if not self.is_mounted:
+            return
         self.refresh_case()
         view = self.query_one("#list", LinesView)
         if not view.cursor:
@@ -97,7 +100,7 @@ class SessionsScreen(CaseScreen):
 
     def refresh_case(self) -> None:
         """Draw the list and the preview."""
-        if not self.is_mounted:
+        if not self.is_mounted or not self.query("#count"):
             return
         found = f"with “{self._query}”" if self._query else "newest first"
         more = f"{ROWS} or more" if len(self._listed) >= ROWS else str(len(self._listed))
@@ -132,8 +135,9 @@ class SessionsScreen(CaseScreen):
 
     def _look_at(self) -> None:
         if self.wide:
-            self.run_worker(self._load_preview, group="preview", exclusive=True)
+            self._load_preview()
 
+    @work(group="preview", exclusive=True)
     async def _load_preview(self) -> None:
         chosen, library = self._chosen(), self.host.library
         if chosen is None or library is None or (self._loaded is not None and self._loaded[0] == chosen.row.id):
@@ -199,8 +203,9 @@ class SessionsScreen(CaseScreen):
     def action_open(self) -> None:
         """Replay the chosen session."""
         if not isinstance(self.focused, Field):
-            self.run_worker(self._replay, group="open", exclusive=True)
+            self._replay()
 
+    @work(group="open", exclusive=True)
     async def _replay(self) -> None:
         chosen, library = self._chosen(), self.host.library
         if chosen is None or library is None:

@@ -314,8 +314,8 @@ class LinesView(ScrollView, can_focus=True):
 
     def go(self, *, end: bool) -> None:
         """Go to the first line, or to the last and follow from there."""
-        if self._follows and end:
-            self.following, self.unseen = True, 0
+        if self._follows:
+            self.following, self.unseen = end, 0
         if self.picks and self.refs:
             self.pick(self.refs[-1 if end else 0])
         self.scroll_to(y=max(0, len(self._rows) - self._height()) if end else 0, animate=False, force=True)

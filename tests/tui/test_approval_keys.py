@@ -23,6 +23,7 @@ from assistant.tui.arming import ARMED_SECONDS, SETTLE_SECONDS, Guard, Locks, Mo
 from assistant.tui.card import LONGEST_BODY, shown_digest, why_not_approvable
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS
+from assistant.tui.ports import Recording
 from tests.tui import fixture
 from tests.tui.screens import built, settled
 from tests.tui.scripted import ScriptedSession, StillClock
@@ -284,16 +285,10 @@ def test_there_is_no_always_allow() -> None:
 
 
 async def test_a_replayed_card_has_no_way_to_decide() -> None:
-    app = PilothouseApp(recording=fixture_recording(), clock=StillClock())
+    app = PilothouseApp(recording=Recording("s-0188", fixture.whole(), fixture.BODIES.__getitem__), clock=StillClock())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("9", "enter")
         await pilot.press("a", "enter", "d")
         assert app.session is None
         assert app.read_only
-
-
-def fixture_recording():  # type: ignore[no-untyped-def]
-    from assistant.tui.ports import Recording
-
-    return Recording("s-0188", fixture.whole(), lambda sha256: fixture.BODIES[sha256])

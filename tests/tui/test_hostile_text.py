@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from assistant.domain import event as ev
+from assistant.domain.finding import Finding, Role, Verdict
 from assistant.policy.sanitize import SafeText, safe
 from assistant.tui.guard import filtered
 from assistant.tui.lines import Line, Tone, as_text, line, wrap
@@ -33,7 +34,7 @@ HOSTILE = (
 def hostile_payloads() -> list[ev.Payload]:
     """The investigation with hostile text wherever a cluster, a client or a model can put some."""
     made = fixture.proposal(title=HOSTILE, kubectl=HOSTILE)
-    finding = fixture.Finding("F1", 1, fixture.Role.ROOT_CAUSE, "other", fixture.POD, HOSTILE, HOSTILE, 0.5)
+    finding = Finding("F1", 1, Role.ROOT_CAUSE, "other", fixture.POD, HOSTILE, HOSTILE, 0.5)
     fact = fixture.evidence(9, HOSTILE, HOSTILE, fixture.LOG)
     return [
         ev.ToolStarted("h1", "logs", HOSTILE, HOSTILE, HOSTILE),
@@ -44,7 +45,7 @@ def hostile_payloads() -> list[ev.Payload]:
         ev.Noted(HOSTILE, "warning"),
         ev.Answered(
             f"# {HOSTILE}\n\n[click]({HOSTILE})\n\n<b onclick=x>{HOSTILE}</b>\n\n```\n{HOSTILE}\n```",
-            fixture.Verdict.FAULT,
+            Verdict.FAULT,
             "m",
         ),
         ev.Proposed(made),

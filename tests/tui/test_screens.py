@@ -61,7 +61,7 @@ async def test_identity_and_waiting_count_stay_on_every_screen_and_size(size: tu
             app.switch(mode)
             await settled(pilot, clock)
             text = screen_text(app)
-            assert "prod-eu"[: size[0] - 4] in text
+            assert "prod-eu"[: size[0] - 5] in text
             if size[0] >= 20:
                 assert "PROD" in text
                 assert "f2" in text
