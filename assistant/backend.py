@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assistant.config import Settings
-from assistant.errors import GateError
+from assistant.errors import GateError, UsageError
 from assistant.processes import ChildProcess
 
 if TYPE_CHECKING:
@@ -19,32 +19,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which cluster: a context of the user's kubeconfig, or a recorded one. `namespace` is empty for its default."""
+    """Which cluster: a context of the user's kubeconfig, or a recorded one.
+
+    `namespace` is empty for the context's own; `all_namespaces` looks at all of them. `source` is kept in the session,
+    so that `place_of` finds the place again.
+    """
 
     source: str = "live"
     namespace: str = ""
+    all_namespaces: bool = False
     bundle: Path | None = None
     after: Path | None = None
     heals_when: Path | None = None
     request_log: Path | None = None
 
 
-def practice_place(incident: Incident, namespace: str = "") -> Place:
+def practice_place(incident: Incident) -> Place:
     """Return the place of a practice incident."""
     return Place(
         f"practice:{incident.name}",
-        namespace or incident.namespace,
-        incident.bundle,
-        incident.after,
-        incident.heals_when,
+        incident.namespace,
+        bundle=incident.bundle,
+        after=incident.after,
+        heals_when=incident.heals_when,
     )
 
 
-def bundle_place(path: Path, namespace: str = "") -> Place:
-    """Return the place of a support bundle; the `after` beside it, where there is one, lets it heal."""
-    after, heals = path.parent / "after", path.parent / "heals_when.yaml"
-    heals_here = after.exists() and heals.exists()
-    return Place(f"bundle:{path.name}", namespace, path, after if heals_here else None, heals if heals_here else None)
+def bundle_place(path: Path) -> Place:
+    """Return the place of a support bundle. An `after` and a `heals_when.yaml` beside it let it heal."""
+    path = path.expanduser().absolute()
+    place = Place(f"bundle:{path}", bundle=path)
+    heals = path.parent / "heals_when.yaml"
+    for after in (path.parent / "after", path.parent / "after.tar.gz"):
+        if after.exists() and heals.exists() and after != path:
+            return replace(place, after=after, heals_when=heals)
+    return place
+
+
+def place_of(source: str) -> Place:
+    """Return the place that a stored session was opened on. Raises UsageError for one that cannot be opened again."""
+    kind, _, name = source.partition(":")
+    if kind == "live":
+        return Place()
+    if kind == "bundle":
+        return bundle_place(Path(name))
+    if kind == "practice":
+        from assistant.practice import incident
+
+        return practice_place(incident(name))
+    raise UsageError(f"The session was opened on {source!r}, which cannot be opened again.", "Replay it instead.")
 
 
 class Backend:
@@ -143,7 +166,7 @@ class Backend:
         return {
             "kubeconfig": str(recorded["kubeconfig"]) if recorded else settings.kubeconfig or None,
             "context": None if recorded else settings.context or None,
-            "namespace": self.place.namespace or settings.namespace or None,
+            "namespace": settings.namespace or self.place.namespace or None,
             "mode": settings.mode_for(context),
             "state_dir": str(settings.state),
             "runtime_dir": str(settings.runtime),

@@ -6,8 +6,10 @@ import asyncio
 import difflib
 import getpass
 import importlib
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from assistant import __version__
@@ -15,14 +17,13 @@ from assistant.backend import Backend, Place
 from assistant.config import Settings
 from assistant.domain.event import SessionOpened
 from assistant.domain.ports import GateInfo
-from assistant.errors import ClusterError, NotFoundError, StoreError
+from assistant.errors import ClusterError, NotFoundError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from agents.graph import GraphWorkflow
     from assistant.domain.event import Event, Verified
     from assistant.domain.finding import Finding
-    from assistant.domain.ports import Recorder, Turn
-    from assistant.session.follow import Connected
+    from assistant.domain.ports import Gate, Pause, Recorder, Resolution, Turn, Workflow
     from assistant.session.runner import Parts, Session
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
@@ -58,6 +59,26 @@ def open_store(settings: Settings, *, read_only: bool = False) -> SessionStore:
     return SessionStore.open(settings.state / DATABASE, read_only=read_only)
 
 
+async def open_gate(settings: Settings, place: Place, kubeconfig_out: Path | None) -> Work:
+    """Open a gate for other tools, and a session that records what they asked for and what a person decided."""
+    from assistant.store.log import new_session_id
+
+    backend = Backend(settings, place, kubeconfig_out)
+    store = await asyncio.to_thread(_store_or_memory, settings)
+    try:
+        from assistant.session.runner import Session
+
+        info = await backend.open()
+        parts = _parts(settings, backend, store, _NoWorkflow)
+        opened = replace(_opened(info, place, info.namespace), mind="none")
+        session = await Session.open(parts, new_session_id(parts.clock.now()), opened)
+    except BaseException:
+        await backend.close()
+        await asyncio.to_thread(store.close)
+        raise
+    return Work(session, backend, store, [])
+
+
 async def open_work(settings: Settings, place: Place, *, propose: bool = True, resume: str = "") -> Work:
     """Open a cluster and a session on it, or take the stored session `resume` over.
 
@@ -79,7 +100,7 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
         wanted = settings.namespace or place.namespace or info.namespace
         namespace = "" if place.all_namespaces else await _existing(backend, wanted)
         workflows: list[GraphWorkflow] = []
-        parts = _parts(settings, backend, store, propose, workflows)
+        parts = replace(_with_mind(settings, backend, store, workflows), propose=propose)
         if resume:
             loaded = await asyncio.to_thread(_load, settings, resume)
             session = await Session.resume(parts, resume, loaded)
@@ -94,54 +115,72 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
     return Work(session, backend, store, workflows)
 
 
+def _with_mind(
+    settings: Settings, backend: Backend, store: SessionStore | MemoryStore, workflows: list[GraphWorkflow]
+) -> Parts:
+    from agents.expert.mind import ExpertMind
+    from agents.graph import GraphWorkflow
+    from assistant.session.clock import SystemClock
+    from assistant.tools.kube import KubeReader
+
+    clock = SystemClock()
+
+    def workflow(gate: Gate) -> GraphWorkflow:
+        reader = KubeReader(backend.client, clock)
+        mind = ExpertMind(reader, clock)
+        checkpoints = settings.state / CHECKPOINTS
+        workflows.append(GraphWorkflow(mind, gate, checkpoints, clock, requests=lambda: reader.requests))
+        return workflows[-1]
+
+    async def verify(turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
+        # A reader of its own: a turn that runs at the same time must not find its view forgotten.
+        return await ExpertMind(KubeReader(backend.client, clock), clock).verify(turn, finding, proposal, recorder)
+
+    return replace(_parts(settings, backend, store, workflow), verify=verify)
+
+
 def _parts(
     settings: Settings,
     backend: Backend,
     store: SessionStore | MemoryStore,
-    propose: bool,
-    workflows: list[GraphWorkflow],
+    workflow: Callable[[Gate], Workflow],
 ) -> Parts:
-    from agents.expert.mind import ExpertMind
-    from agents.graph import GraphWorkflow
     from assistant.policy.redact import redact_text
     from assistant.session.budget import Bounds
     from assistant.session.clock import SystemClock
     from assistant.session.door import RecordedGate
     from assistant.session.follow import Connected
     from assistant.session.runner import Parts
-    from assistant.tools.kube import KubeReader
 
-    clock = SystemClock()
     gate = RecordedGate(backend.control)
-
-    def workflow() -> GraphWorkflow:
-        reader = KubeReader(backend.client, clock)
-        made = GraphWorkflow(
-            ExpertMind(reader, clock), gate, settings.state / CHECKPOINTS, clock, requests=lambda: reader.requests
-        )
-        workflows.append(made)
-        return made
-
-    async def verify(turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
-        # A reader of its own: a turn that runs at the same time must not find its view forgotten.
-        return await ExpertMind(KubeReader(backend.client, clock), clock).verify(turn, finding, proposal, recorder)
 
     async def reconnect() -> Connected:
         info = await backend.restart_gate()
-        return Connected(backend.control, info, workflow())
+        return Connected(backend.control, info, workflow(gate))
 
     return Parts(
         store=store,
-        workflow=workflow(),
+        workflow=workflow(gate),
         gate=gate,
-        clock=clock,
+        clock=SystemClock(),
         redact=redact_text,
         by=_person(),
         reconnect=reconnect,
-        verify=verify,
-        propose=propose,
         bounds=Bounds(settings.tool_calls, float(settings.turn_seconds)),
     )
+
+
+class _NoWorkflow:
+    """What stands where a mind would: a session that only keeps a gate does not answer questions."""
+
+    def __init__(self, gate: Gate) -> None:
+        pass
+
+    async def run(self, turn: Turn, recorder: Recorder) -> Pause | None:
+        raise UsageError("This gate does not answer questions.", "Use `pilothouse ask`.")
+
+    async def resume(self, turn: Turn, recorder: Recorder, resolution: Resolution) -> Pause | None:
+        raise UsageError("This gate does not answer questions.", "Use `pilothouse ask`.")
 
 
 def _store_or_memory(settings: Settings) -> SessionStore | MemoryStore:

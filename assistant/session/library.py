@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.domain.event import Event
 from assistant.store.index import Hit, SessionRow
 from assistant.store.log import Loaded, SessionStore
 from assistant.store.recording import Recording, read_file
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryRow:
+    """A row of the list; `interrupted` where it was at work and no process holds it any more."""
+
+    row: SessionRow
+    interrupted: bool
 
 
 class StoreLibrary:
@@ -34,12 +42,10 @@ class StoreLibrary:
         """Return events that match, best first."""
         return self._store.search(text, limit=limit)
 
-    def list(self, limit: int = 200, query: str = "") -> Sequence[SessionRow]:
-        """Return the latest sessions; one that was at work and is held by no process any more is `interrupted`."""
-        return [
-            replace(row, status="interrupted") if self._store.interrupted(row) else row
-            for row in self._store.sessions(limit=limit, text=query)
-        ]
+    def list(self, limit: int = 200, query: str = "") -> Sequence[LibraryRow]:
+        """Return the latest sessions, those with the words of `query` anywhere in them."""
+        rows = self._store.sessions(limit=limit, text=query)
+        return [LibraryRow(row, self._store.interrupted(row)) for row in rows]
 
 
 def open_recording(path: Path) -> Recording:

@@ -253,6 +253,22 @@ class Session:
                 f"Session {self.id} is about {was}, but this is {now}.", "Open the cluster of the session."
             )
 
+    async def detach(self) -> None:
+        """Let go of the session as it stands: a turn that waits for a person can be taken over by `resume`.
+
+        Raises StoreError when what happened so far could not be written.
+        """
+        self._closed = True
+        tasks = {*self._tasks, *({self._turn} if self._turn else ())}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+        try:
+            await self._recorder.flush()
+        finally:
+            self._parts.store.release(self.id)
+
     # Turns
 
     async def _start(self) -> None:

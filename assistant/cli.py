@@ -1,0 +1,256 @@
+"""The command line: arguments and exit codes. Standard library only at the top; commands import what they need."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from assistant import __version__
+from assistant.errors import PilothouseError
+
+INTERRUPTED: Final = 130
+SPEEDS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+EXIT_CODES: Final = """\
+exit codes:
+  0  fine
+  1  something is wrong with the cluster (scan), or the answer names a fault (ask --exit-code)
+  2  the command line or the settings cannot be understood
+  3  a change waits for approval (ask --propose)
+  4  the cluster, the bundle or the gate cannot be used
+  5  stopped by a bound before there was an answer
+  70 a fault in Pilothouse
+"""
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are printed as what they mean and what to do."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    given = parser.parse_args(_with_command(arguments))
+    handler: Handler = given.handler
+    try:
+        return handler(given)
+    except PilothouseError as error:
+        _print_error(error, verbose=given.verbose)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; that is their right. Nothing may be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())
+
+
+def _print_error(error: PilothouseError, *, verbose: bool) -> None:
+    from assistant.policy.sanitize import safe
+
+    lines = [f"error: {error.meaning}"]
+    if error.hint:
+        lines.append(f"  {error.hint}")
+    if error.detail and verbose:
+        lines.append(f"  ({error.detail})")
+    for line in lines:
+        print(safe(line), file=sys.stderr)
+
+
+COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "doctor")
+
+
+def _with_command(arguments: list[str]) -> list[str]:
+    """Put the unnamed command in: `pilothouse -n shop why` is `pilothouse open -n shop why`."""
+    if arguments and (arguments[0] in (*COMMANDS, "open") or arguments[0] in ("-h", "--help", "--version")):
+        return arguments
+    return ["open", *arguments]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pilothouse",
+        description="Investigates Kubernetes clusters, shows its evidence, and changes nothing without your yes.\n"
+        "Without a command it opens the terminal on the current context: pilothouse [-n NS] [QUESTION]",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pilothouse {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _open(commands)
+    _practice(commands)
+    _ask(commands)
+    _sessions(commands)
+    _replay(commands)
+    _gate(commands)
+    _approvals(commands)
+    _command(commands, "doctor", "what is set up, what is missing, what to do", _run_doctor, cluster=True)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, text: str, handler: Handler, *, cluster: bool = False, shown: bool = True
+) -> argparse.ArgumentParser:
+    # A help of None would still list the name; only leaving it out hides the unnamed command.
+    told = {"help": text} if shown else {}
+    parser: argparse.ArgumentParser = commands.add_parser(name, description=text, **told)
+    parser.set_defaults(handler=handler)
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the raw detail of errors")
+    if cluster:
+        parser.add_argument("--context", help="context of the kubeconfig; default: the current one")
+        parser.add_argument("--kubeconfig", help="kubeconfig file; default: $KUBECONFIG, then ~/.kube/config")
+        parser.add_argument("-n", "--namespace", help="namespace; default: the context's")
+        parser.add_argument("--mode", help="ask (default) or observe: no way to change anything exists")
+    return parser
+
+
+def _open(commands: Any) -> None:
+    parser = _command(commands, "open", "open the terminal on a cluster", _run_open, cluster=True, shown=False)
+    parser.add_argument("question", nargs="*", help="asked as soon as the cluster answers")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="look at all namespaces")
+    parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
+    parser.add_argument("--resume", metavar="SESSION", help="take a stored session over")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
+    parser.add_argument("--theme", help="a theme of the terminal")
+
+
+def _practice(commands: Any) -> None:
+    parser = _command(commands, "practice", "practise on a recorded cluster with a real fault", _run_practice)
+    parser.add_argument("incident", nargs="?", help="its name; none: a list to choose from")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
+    parser.add_argument("--theme", help="a theme of the terminal")
+
+
+def _ask(commands: Any) -> None:
+    for name, text, handler in (
+        ("ask", "ask one question and print the answer", _run_ask),
+        ("scan", "look for faults; exit 1 if something is wrong", _run_scan),
+    ):
+        parser = _command(commands, name, text, handler, cluster=True)
+        if name == "ask":
+            parser.add_argument("question", nargs="+", help="what is wrong, in your words")
+            parser.add_argument("--propose", action="store_true", help="have the change examined; exit 3 if one waits")
+            parser.add_argument("--exit-code", action="store_true", help="exit 1 when the answer names a fault")
+            mind = parser.add_mutually_exclusive_group()
+            mind.add_argument("--model", help="a language model (not in this version)")
+            mind.add_argument("--no-model", action="store_true", help="the built-in expert only (always so for now)")
+        parser.add_argument("-A", "--all-namespaces", action="store_true", help="look at all namespaces")
+        parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
+        parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+
+
+def _sessions(commands: Any) -> None:
+    parser = _command(commands, "sessions", "list, show, search, export, verify, delete sessions", _run_sessions)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the newest first")
+    listing.add_argument("--limit", type=int, default=30)
+    listing.add_argument("--format", choices=("text", "json"), default="text")
+    search = actions.add_parser("search", help="sessions that hold these words anywhere")
+    search.add_argument("text", nargs="+")
+    search.add_argument("--format", choices=("text", "json"), default="text")
+    show = actions.add_parser("show", help="one session as a report")
+    show.add_argument("session", help="id, the beginning of one, or `last`")
+    show.add_argument("--format", choices=("text", "json", "markdown"), default="text")
+    export = actions.add_parser("export", help="write a session to a file or to standard output")
+    export.add_argument("session")
+    export.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl")
+    export.add_argument("-o", "--output", type=Path)
+    verify = actions.add_parser("verify", help="check the hash chain; exit 1 where it is broken")
+    verify.add_argument("session", nargs="?", help="default: all")
+    delete = actions.add_parser("delete", help="remove a session and its texts")
+    delete.add_argument("session")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _replay(commands: Any) -> None:
+    parser = _command(commands, "replay", "play a recorded session; nothing is sent anywhere", _run_replay)
+    parser.add_argument("what", metavar="FILE|SESSION", help="a .jsonl file, a session's id, or `last`")
+    parser.add_argument("--speed", type=float, default=None, help="1 is as it happened, 0 at once (plain only)")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
+    parser.add_argument("--theme", help="a theme of the terminal")
+
+
+def _gate(commands: Any) -> None:
+    text = "a guarded kubeconfig for any tool: nothing changes without your approval"
+    parser = _command(commands, "gate", text, _run_gate, cluster=True)
+    parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
+    parser.add_argument("--kubeconfig-out", type=Path, metavar="FILE", help="where to write the guarded kubeconfig")
+    parser.add_argument("--request-log", type=Path, metavar="FILE", help="what a recorded cluster was asked (--bundle)")
+
+
+def _approvals(commands: Any) -> None:
+    parser = _command(commands, "approvals", "decide on held changes from any terminal", _run_approvals)
+    parser.add_argument("--gate", help="id of the gate, where several run")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what waits")
+    listing.add_argument("--format", choices=("text", "json"), default="text")
+    show = actions.add_parser("show", help="one change in full")
+    show.add_argument("id")
+    approve = actions.add_parser("approve", help="approve a change that you have read")
+    approve.add_argument("id")
+    approve.add_argument("digest", help="the first six characters or more of its digest")
+    approve.add_argument("--name", default="", help="the object's name, where the change is critical")
+    deny = actions.add_parser("deny", help="deny a change")
+    deny.add_argument("id")
+    deny.add_argument("--reason", default="", help="told to whoever asked")
+
+
+def _run_open(given: argparse.Namespace) -> int:
+    from assistant.commands.terminal import open_terminal
+
+    return open_terminal(given)
+
+
+def _run_practice(given: argparse.Namespace) -> int:
+    from assistant.commands.terminal import practise
+
+    return practise(given)
+
+
+def _run_ask(given: argparse.Namespace) -> int:
+    from assistant.commands.ask import ask
+
+    return ask(given)
+
+
+def _run_scan(given: argparse.Namespace) -> int:
+    from assistant.commands.ask import scan
+
+    return scan(given)
+
+
+def _run_sessions(given: argparse.Namespace) -> int:
+    from assistant.commands.sessions import sessions
+
+    return sessions(given)
+
+
+def _run_replay(given: argparse.Namespace) -> int:
+    from assistant.commands.sessions import replay
+
+    return replay(given)
+
+
+def _run_gate(given: argparse.Namespace) -> int:
+    from assistant.commands.gate import gate
+
+    return gate(given)
+
+
+def _run_approvals(given: argparse.Namespace) -> int:
+    from assistant.commands.approvals import approvals
+
+    return approvals(given)
+
+
+def _run_doctor(given: argparse.Namespace) -> int:
+    from assistant.commands.doctor import doctor
+
+    return doctor(given)

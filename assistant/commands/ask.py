@@ -1,0 +1,99 @@
+"""`ask` and `scan`: one question, one answer, an exit code. Never approves anything."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from assistant.backend import Place
+from assistant.commands.opening import place_for, settings_of, working
+from assistant.config import Settings
+from assistant.domain.case import Case
+from assistant.domain.event import Event, StepStarted
+from assistant.domain.finding import Verdict
+from assistant.errors import BudgetError, ClusterError, PilothouseError, UsageError
+
+FAULT = 1
+WAITS = 3
+SCAN_QUESTION = "Is anything wrong here?"
+
+
+def ask(given: argparse.Namespace) -> int:
+    """Answer a question. Exit 3 when a change waits (--propose), 1 when there is a fault (--exit-code), else 0."""
+    if given.model:
+        raise UsageError("Language models are not in this version.", "Leave --model out: the built-in expert answers.")
+    question = " ".join(given.question)
+    if not any(character.isalnum() for character in question):
+        raise UsageError("The question has no words.", 'Say what is wrong, for example: "why does web restart?"')
+    case = asyncio.run(_answer(settings_of(given), place_for(given), question, given.format, given.propose))
+    if case.waiting:
+        return WAITS
+    return FAULT if given.exit_code and _verdict(case) is Verdict.FAULT else 0
+
+
+def scan(given: argparse.Namespace) -> int:
+    """Look for faults without a question. Exit 1 when there is one."""
+    case = asyncio.run(_answer(settings_of(given), place_for(given), SCAN_QUESTION, given.format, False))
+    return FAULT if _verdict(case) is Verdict.FAULT else 0
+
+
+async def _answer(settings: Settings, place: Place, question: str, form: str, propose: bool) -> Case:
+    async with working(settings, place, propose=propose) as work:
+        unsubscribe = work.session.subscribe(_progress) if sys.stderr.isatty() else None
+        await work.session.ask(question)
+        await work.session.settled()
+        if unsubscribe:
+            unsubscribe()
+            print("\r\x1b[K", end="", file=sys.stderr)
+        case = work.session.case
+        _raise_without_answer(case)
+        _print(case, form)
+        if case.waiting:
+            # The turn stays open in the log, so that a person can take it over where it stands.
+            await work.session.detach()
+        return case
+
+
+def _progress(event: Event, case: Case) -> None:
+    if isinstance(event.payload, StepStarted):
+        title = next((step.title for step in case.plan if step.id == event.payload.step), "")
+        print(f"\r\x1b[K{title} …"[:78], end="", file=sys.stderr, flush=True)
+
+
+def _verdict(case: Case) -> Verdict:
+    return case.answer.verdict if case.answer else Verdict.UNDETERMINED
+
+
+def _raise_without_answer(case: Case) -> None:
+    unreadable = next((error for error in case.errors if error.code in ("cluster", "gate", "gate-gone")), None)
+    if unreadable and _verdict(case) is Verdict.UNDETERMINED:
+        raise ClusterError(unreadable.meaning, unreadable.hint, detail=unreadable.detail)
+    if case.answer is not None:
+        return
+    if case.errors:
+        last = case.errors[-1]
+        raise PilothouseError(last.meaning, last.hint, detail=last.detail)
+    raise BudgetError(case.stopped or "There is no answer.", "Ask a narrower question, or raise the bound.")
+
+
+def _print(case: Case, form: str) -> None:
+    if form == "json":
+        from assistant.plain.json import dumps
+
+        print(dumps(case))
+        return
+    if form == "markdown":
+        from assistant.plain.markdown import report
+
+        print(report(case))
+        return
+    from assistant.plain.card import card_lines
+    from assistant.plain.face import report_lines
+
+    print("\n".join(report_lines(case)))
+    for item in case.waiting:
+        print()
+        print("\n".join(card_lines(item.proposal, item.proposal.created)))
+    if case.waiting:
+        print(f"\nNothing was changed. To decide: pilothouse --resume {case.session}")
