@@ -231,9 +231,10 @@ class Broker:
                 held.sending = self._later(self._send(held))
             # Shielded, so that a caller that goes away does not cut a request in the middle.
             await asyncio.shield(held.sending)
-            if held.outcome is None:
-                raise GateError("The change has no outcome.", "Look at the approvals list.")
-            return held.outcome
+        outcome = self.get(proposal_id).outcome
+        if outcome is None:
+            raise GateError("The change has no outcome.", "Look at the approvals list.")
+        return outcome
 
     async def _execute_foreign(self, held: Held) -> None:
         async with held.lock:

@@ -1,4 +1,4 @@
-"""An API server that does what a test tells it, and remembers every request: the oracle of what really left the gate."""
+"""An API server that does what a test tells it and remembers every request: the oracle of what left the gate."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from assistant.errors import ClusterError
 from assistant.gate.upstream import load
 from tests.gate.conftest import OURS, SCALE, Lab, lab, says
 from tests.gate.scripted import ApiServer
+from tests.gate.test_holding import held
 
 SECRETS = "/api/v1/namespaces/shop/secrets"
 VALUE = "pa55" + "word-of-nobody"
@@ -57,7 +58,7 @@ class TestDoor:
         sent = here.server.requests[-1].headers
         assert sent["Authorization"] == "Bearer up" + "stream"
 
-    async def test_leaves_files_that_only_the_owner_reads(self, here: Lab) -> None:
+    def test_leaves_files_that_only_the_owner_reads(self, here: Lab) -> None:
         config = Path(here.gate.ready["kubeconfig"])
         record = config.with_name(f"{here.gate.ready['gate']}.json")
         assert [stat.S_IMODE(p.stat().st_mode) for p in (config, record)] == [0o600, 0o600]
@@ -99,9 +100,7 @@ class TestSecrets:
             patch = {"data": {"pw": new}}
             headers = {"Content-Type": "application/merge-patch+json"}
             asked = asyncio.create_task(client.patch(SECRETS + "/db", json=patch, headers=headers))
-            while not (rows := await here.control.proposals()):
-                await asyncio.sleep(0)
-            proposal = rows[0][0]
+            proposal = await held(here.control)
             assert new not in repr(proposal)
             assert ENCODED not in repr(proposal)
             assert proposal.undo.action is None
@@ -183,7 +182,7 @@ class TestUpstream:
         server = ApiServer()
         await server.start()
         server.stop()
-        server.start = lambda: asyncio.sleep(0)  # type: ignore[method-assign,assignment]
+        server.start = lambda: asyncio.sleep(0)  # type: ignore[method-assign]
         with pytest.raises(ClusterError, match="cannot be reached"):
             async with lab(tmp_path, server):
                 pass
