@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -138,6 +139,11 @@ class Complaint:
         """Return the line to show: the last one that carries a reason."""
         ranked = sorted(enumerate(self.lines), key=lambda p: (_weight(p[1]), p[0]))
         return ranked[-1][1].strip() if ranked else ""
+
+    @property
+    def shown(self) -> str:
+        """Return the decisive line, cut at a word for a sentence."""
+        return textwrap.shorten(self.decisive, 140, placeholder=" …")
 
     @property
     def quoted(self) -> list[str]:

@@ -120,8 +120,7 @@ def _bad_value(
         "app-config",
         setting,
         setting.path,
-        f'{setting.name}="{shown}" ({setting.holder.kind} {setting.holder.name}) is not accepted: '
-        f"{said.decisive[:120]}",
+        f'{setting.name}="{shown}" ({setting.holder.kind} {setting.holder.name}) is not accepted: {said.shown}',
         0.92 if setting in hits else 0.8,
         (*cited, where),
         fixes,
@@ -356,16 +355,14 @@ def _generic(
     if undo:
         category, field = "rollout", f"{container.path}.image"
         cited = (*cited, view.cite(workload.thing, field))
-    note = outside(
-        f"Act on what {container.name} says: {said.decisive[:120]}", "no field of the cluster holds this reason"
-    )
+    note = outside(f"Act on what {container.name} says: {said.shown}", "no field of the cluster holds this reason")
     what = "init container" if container.init else "container"
     return make(
         workload,
         category,
         None,
         field,
-        f"{what} {container.name} exits with code {container.exit_code}: {said.decisive[:160]}",
+        f"{what} {container.name} exits with code {container.exit_code}: {said.shown}",
         0.8 if undo or container.init else 0.6,
         cited,
         [*undo, note],

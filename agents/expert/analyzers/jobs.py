@@ -100,7 +100,7 @@ def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
             if said is None or not (container.exit_code or container.ended):
                 continue
             cited.append(view.cite_log(said.log, said.decisive))
-            why, sure = said.decisive[:200], 0.8
+            why, sure = said.shown, 0.8
             settings = [s for s in settings_of(view, workload, container) if not s.is_file]
             wanted = {m["name"]: m["value"] for m in logs.ASSIGNED.finditer(said.text)}
             hit = next((s for s in settings if s.name in wanted or s.name in said.variables), None)

@@ -82,7 +82,7 @@ def credentials(
             workload,
             "credentials",
             f"{workload.template}.containers[0].env",
-            f"the other side refuses its credentials: {said.decisive[:120]}",
+            f"the other side refuses its credentials: {said.shown}",
             0.65,
             cited,
             note,
@@ -95,7 +95,7 @@ def credentials(
         best.path,
         f"{workload.name()} keeps failing: the credentials in {best.holder.kind} {best.holder.name} "
         f"({best.name}) are refused: "
-        f"{said.decisive[:120]}.",
+        f"{said.shown}.",
         0.85,
         Level.OBJECT,
         (*cited, view.cite(best.holder, "metadata.name")),
@@ -165,8 +165,7 @@ def _tls(
             "tls",
             held[0].target,
             "data['tls.crt']" if "tls.crt" in held[0].map("data") else "data",
-            f"{workload.name()} keeps failing: the certificate in {held[0].kind} {held[0].name} {what}: "
-            f"{said.decisive[:120]}.",
+            f"{workload.name()} keeps failing: the certificate in {held[0].kind} {held[0].name} {what}: {said.shown}.",
             0.85,
             Level.OBJECT,
             (*cited, view.cite(held[0], "metadata.name")),
@@ -174,7 +173,7 @@ def _tls(
             workload.keys,
             tuple(note),
         )
-    return _own(workload, "tls", container.path, f"a certificate {what}: {said.decisive[:140]}", 0.6, cited, note)
+    return _own(workload, "tls", container.path, f"a certificate {what}: {said.shown}", 0.6, cited, note)
 
 
 def _read_only(
@@ -300,7 +299,7 @@ def _full(view: ClusterView, workload: Workload, said: Complaint, cited: tuple[C
         "storage",
         claim.target,
         "spec.resources.requests.storage",
-        f"{workload.name()} keeps failing: the volume of claim {claim.name} is full ({said.decisive[:100]}).",
+        f"{workload.name()} keeps failing: the volume of claim {claim.name} is full ({said.shown}).",
         0.88,
         Level.OBJECT,
         (*cited, view.cite(claim, "spec.resources.requests.storage")),
