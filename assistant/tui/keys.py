@@ -21,7 +21,6 @@ class Place(StrEnum):
     APPROVALS = "approvals"
     SESSIONS = "sessions"
     REPLAY = "replay"
-    EVIDENCE = "evidence"
     CHOOSER = "chooser"
     GO = "after g"
 
@@ -34,7 +33,6 @@ TITLES = {
     Place.APPROVALS: "Approvals",
     Place.SESSIONS: "Sessions",
     Place.REPLAY: "Replay",
-    Place.EVIDENCE: "Evidence",
     Place.CHOOSER: "Practice incidents",
     Place.GO: "After g",
 }
