@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from assistant.errors import ClusterError
@@ -133,7 +134,7 @@ class EnvRedactor:
             quote = 2 if nested else 1
             value = data[match.end() : close.end() - quote]
             done.append(data[position : match.end()])
-            done.append(self._value(match.group(2).decode(), value))
+            done.append(_env_value(self._redactor, match.group(2), value))
             done.append(data[close.end() - quote : close.end()])
             position = close.end()
         cut = len(data) if last else max(position, len(data) - _TAIL)
@@ -141,11 +142,20 @@ class EnvRedactor:
         self._rest = data[cut:]
         return b"".join(done)
 
-    def _value(self, name: str, value: bytes) -> bytes:
-        text = value.decode(errors="surrogateescape")
-        if not text or text.startswith("$("):
-            return value
-        if sensitive_name(name):
-            return self._redactor.mark("env", text).encode()
-        clean, count = self._redactor.text(text)
-        return clean.encode(errors="surrogateescape") if count else value
+
+# Shorter than any value that a pattern without a telling name could find.
+_PLAIN_BYTES: Final = 8
+
+
+@lru_cache(maxsize=16384)
+def _env_value(redactor: Redactor, name: bytes, value: bytes) -> bytes:
+    # Replicas repeat their environment: without the cache a large list of pods costs minutes of matching.
+    text = value.decode(errors="surrogateescape")
+    if not text or text.startswith("$("):
+        return value
+    if sensitive_name(name.decode()):
+        return redactor.mark("env", text).encode()
+    if len(value) < _PLAIN_BYTES:
+        return value
+    clean, count = redactor.text(text)
+    return clean.encode(errors="surrogateescape") if count else value
