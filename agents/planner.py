@@ -37,7 +37,8 @@ async def planner(state: TurnState, runtime: Runtime[Parts]) -> Goto:
 async def _enough(state: TurnState, parts: Parts, directions: list[str]) -> Goto:
     found = convert(tuple[Finding, ...], state.get("found", []))
     try:
-        conclusion = await parts.within(parts.mind.conclude(parts.directed(directions), found, parts.recorder))
+        thought = parts.mind.conclude(parts.directed(directions), found, parts.recorder)
+        conclusion = await parts.within(thought, closing=True)
     except BudgetError as error:
         return _report(_cut(found, error, parts), directions)
     looked = set(state.get("looked", []))

@@ -45,9 +45,13 @@ class StepState(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of a turn. `seconds` is for thinking and reading; waiting for a person and verifying do not count."""
+    """Bounds of a turn. `seconds` is for thinking and reading; waiting for a person and verifying do not count.
+
+    `closing_seconds` come on top, for ranking and wording what was found when the time was up.
+    """
 
     seconds: float = 300.0
+    closing_seconds: float = 20.0
     steps: int = 40
     rounds: int = 3
     proposals: int = 8
@@ -91,9 +95,9 @@ class Parts:
         """Record what the turn has cost so far."""
         self.recorder.emit(Used(self.clock.monotonic() - self.budget.began, requests - self.requests))
 
-    async def within(self, work: Coroutine[Any, Any, T]) -> T:
+    async def within(self, work: Coroutine[Any, Any, T], *, closing: bool = False) -> T:
         """Await `work` for as long as the turn may still think. Raises BudgetError after that."""
-        left = self.budget.deadline - self.clock.monotonic()
+        left = self.budget.deadline - self.clock.monotonic() + self.limits.closing_seconds * closing
         task = asyncio.ensure_future(work)
         alarm = asyncio.ensure_future(self.clock.sleep(max(left, 0.0)))
         try:

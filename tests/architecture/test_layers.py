@@ -106,7 +106,7 @@ def test_checkpoints_and_tracing_are_locked_before_langgraph_loads() -> None:
     code = (
         "import os\nos.environ['LANGSMITH_TRACING'] = 'true'\nos.environ['LANGGRAPH_STRICT_MSGPACK'] = 'false'\n"
         "import agents.graph\nfrom langgraph.checkpoint.serde import _msgpack\n"
-        "print(os.environ['LANGSMITH_TRACING'], os.environ['LANGGRAPH_STRICT_MSGPACK'], _msgpack.STRICT_MSGPACK_ENABLED)\n"
+        "print(os.environ['LANGSMITH_TRACING'], os.environ['LANGGRAPH_STRICT_MSGPACK'], _msgpack.STRICT_MSGPACK_ENABLED)\n"  # noqa: E501
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["false", "true", "True"]
