@@ -80,8 +80,11 @@ def _aggregated(answer: Mapping[str, Any]) -> list[KindInfo]:
                 plural, kind = text(entry.get("resource")), text(mapping(entry.get("responseKind")).get("kind"))
                 if plural and kind:
                     verbs = frozenset(texts(entry.get("verbs")))
-                    found.append(_info(plural, group, text(version.get("version")), kind,
-                                       entry.get("scope") == "Namespaced", verbs))  # fmt: skip
+                    found.append(
+                        _info(
+                            plural, group, text(version.get("version")), kind, entry.get("scope") == "Namespaced", verbs
+                        )
+                    )
     return found
 
 
@@ -98,10 +101,17 @@ async def _plain(client: ClusterClient, core: Mapping[str, Any], named: Mapping[
         except ClusterError:
             return []
         return [
-            _info(text(e.get("name")), group, version, text(e.get("kind")), e.get("namespaced") is True,
-                  frozenset(texts(e.get("verbs"))))
-            for e in rows(answer.get("resources")) if "/" not in text(e.get("name"))
-        ]  # fmt: skip
+            _info(
+                text(e.get("name")),
+                group,
+                version,
+                text(e.get("kind")),
+                e.get("namespaced") is True,
+                frozenset(texts(e.get("verbs"))),
+            )
+            for e in rows(answer.get("resources"))
+            if "/" not in text(e.get("name"))
+        ]
 
     return [info for part in await asyncio.gather(*(one(g, v) for g, v in places)) for info in part]
 

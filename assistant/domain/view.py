@@ -195,9 +195,15 @@ class ClusterView:
         self._memo: dict[str, Any] = {}
 
     def add(
-        self, resource: str, items: Iterable[object], request: str, *, api_version: str = "", kind: str = "",
+        self,
+        resource: str,
+        items: Iterable[object],
+        request: str,
+        *,
+        api_version: str = "",
+        kind: str = "",
         namespace: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Put the items of one list in; `namespace` is the one that was listed, "" for all or a cluster kind."""
         for raw in items:
             if isinstance(raw, dict):
