@@ -45,6 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; that is their right. Nothing may be written to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # a person gets two sentences, not a traceback; -v shows it
+        if given.verbose:
+            raise
+        text = "There is a fault in Pilothouse; nothing was changed by it."
+        fault = PilothouseError(text, "Run it again with --verbose for the detail.", detail=repr(error))
+        _print_error(fault, verbose=False)
+        return fault.exit_code
 
 
 def run() -> None:

@@ -234,7 +234,7 @@ async def _others(backend: Backend, namespace: str) -> str:
     names = sorted(str(item.get("metadata", {}).get("name", "")) for item in listing.items)
     near = difflib.get_close_matches(namespace, names, n=1)
     some = ", ".join(names[:SHOWN_NAMESPACES]) + (", …" if len(names) > SHOWN_NAMESPACES else "")
-    return f"Did you mean {near[0]}? " * bool(near) + f"There are: {some}."
+    return (f"Did you mean {near[0]}? " if near else "") + f"There are: {some}."
 
 
 def _person() -> str:

@@ -71,7 +71,7 @@ class Mind:
     name = "scripted"
 
     def __init__(self) -> None:
-        self.steps = (Step("S1", "pods"), Step("S2", "events"))
+        self.steps: tuple[Step, ...] = (Step("S1", "pods"), Step("S2", "events"))
         self.remedies: tuple[Remedy, ...] = (REMEDY,)
         self.findings: tuple[Finding, ...] = (FINDING,)
         self.more: list[tuple[Step, ...]] = []
@@ -275,7 +275,7 @@ async def test_running_out_of_time_still_reports(bench: Callable[..., Bench]) ->
     await it.mind.both.wait()
     await it.clock.pass_seconds(11)
     # Whatever asks for more time after the deadline asks the clock for none.
-    while not task.done():  # noqa: ASYNC110
+    while not task.done():
         await it.clock.pass_seconds(0)
         await asyncio.sleep(0.005)
     await task
