@@ -10,7 +10,7 @@ from typing import Final
 from assistant.domain import event as ev
 from assistant.domain.ports import Clock, Gate, GateInfo, Workflow
 from assistant.domain.proposal import Answer, Decision, Outcome, ProposalState
-from assistant.errors import GateError, PilothouseError
+from assistant.errors import GateError, PilothouseError, UsageError
 from assistant.session.door import RecordedGate
 from assistant.session.recorder import SessionRecorder
 
@@ -154,3 +154,17 @@ async def settle_after_crash(recorder: SessionRecorder, gate: RecordedGate | Non
             outcome = Outcome(item.proposal.id, state, clock.now(), message="from the gate's journal")
             recorder.emit(ev.Concluded(outcome))
     settle_orphans(recorder, clock, "the session was interrupted")
+
+
+async def check_same_cluster(recorder: SessionRecorder, gate: RecordedGate | None) -> None:
+    """Refuse to take a session over on another cluster than it is about. Raises UsageError or GateError."""
+    opened = recorder.case.opened
+    if gate is None or opened is None:
+        return
+    info = await gate.info()
+    # A recorded cluster gets a new identity whenever it is started; there the context's name has to do.
+    live = opened.source == "live"
+    was, now = (opened.cluster, info.cluster) if live else (opened.context, info.context)
+    if was != now:
+        text = f"Session {recorder.session} is about {was}, but this is {now}."
+        raise UsageError(text, "Open the cluster of the session.")

@@ -20,7 +20,7 @@ from assistant.session.approvals import Approvals
 from assistant.session.budget import Bounds
 from assistant.session.changes import Changes, Verify
 from assistant.session.door import RecordedGate
-from assistant.session.follow import Connected, GateFollower, Reconnect, settle_after_crash
+from assistant.session.follow import Connected, GateFollower, Reconnect, check_same_cluster, settle_after_crash
 from assistant.session.ports import Log
 from assistant.session.recorder import Listener, SessionRecorder, TurnRecorder
 from assistant.session.scrub import Redact
@@ -98,8 +98,8 @@ class Session:
         parts.store.claim(session_id)
         try:
             session = cls(session_id, parts, events)
-            await session._same_cluster()
             recorder = session._recorder
+            await check_same_cluster(recorder, session._gate)
             unfinished = recorder.case.running
             if unfinished and not go_on:
                 recorder.emit(ev.Stopped("interrupted"))
@@ -224,12 +224,24 @@ class Session:
             return
         await self.stop("closed")
         await self._withdraw("the session was closed", None)
+        await self._let_go(ev.SessionClosed(result or _result(self.case)))
+
+    async def detach(self) -> None:
+        """Let go of the session as it stands: a turn that waits for a person can be taken over by `resume`.
+
+        Raises StoreError like `close`.
+        """
+        await self._let_go(None)
+
+    async def _let_go(self, last: ev.Payload | None) -> None:
         self._closed = True
-        for task in self._tasks:
+        tasks = {*self._tasks, *({self._turn} if self._turn else ())}
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
-        self._recorder.emit(ev.SessionClosed(result or _result(self.case)))
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+        if last is not None:
+            self._recorder.emit(last)
         told = self._parts.store.trouble is not None
         try:
             await self._recorder.flush()
@@ -237,35 +249,6 @@ class Session:
             # Who was told already that nothing is recorded need not have the end fail as well.
             if not told:
                 raise
-        finally:
-            self._parts.store.release(self.id)
-
-    async def _same_cluster(self) -> None:
-        opened = self.case.opened
-        if self._gate is None or opened is None:
-            return
-        info = await self._gate.info()
-        # A recorded cluster gets a new identity whenever it is started; there the context's name has to do.
-        live = opened.source == "live"
-        was, now = (opened.cluster, info.cluster) if live else (opened.context, info.context)
-        if was != now:
-            raise UsageError(
-                f"Session {self.id} is about {was}, but this is {now}.", "Open the cluster of the session."
-            )
-
-    async def detach(self) -> None:
-        """Let go of the session as it stands: a turn that waits for a person can be taken over by `resume`.
-
-        Raises StoreError when what happened so far could not be written.
-        """
-        self._closed = True
-        tasks = {*self._tasks, *({self._turn} if self._turn else ())}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
-        try:
-            await self._recorder.flush()
         finally:
             self._parts.store.release(self.id)
 

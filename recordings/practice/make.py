@@ -1,7 +1,7 @@
 """Make the practice incidents from captured ones: python recordings/practice/make.py INCIDENTS_DIR.
 
-Packs bundle/ and after/ of the chosen incidents as reproducible archives (sorted, no times, no owners), so that the same
-input gives the same bytes. What is told to the person (title, symptom, what it teaches) is written by hand below.
+Packs bundle/ and after/ of the chosen incidents as reproducible archives (sorted, no times, no owners): the same input
+gives the same bytes. What is told to the person (title, symptom, what it teaches) is written by hand below.
 """
 
 from __future__ import annotations

@@ -92,6 +92,7 @@ class Terminal:
 
 KEYS = {
     "enter": "\r",
+    "f2": "\x1bOQ",
     "esc": "\x1b",
     "tab": "\t",
     "ctrl+q": "\x11",
