@@ -52,6 +52,8 @@ class Mind(Protocol):
         """Link and rank what all steps found, and say what would mend it."""
         ...
 
-    async def verify(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
-        """Read again after a change until it is clear, or a bound is hit, whether `finding` is gone."""
+    async def verify(
+        self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
+    ) -> Verified:
+        """Read again after a change until `finding` is gone, or `patience_seconds` have passed."""
         ...

@@ -30,6 +30,7 @@ class TurnState(TypedDict, total=False):
     conclusion: dict[str, Any]
     tried: list[str]
     applied: list[str]
+    unclear: list[list[str]]
     voided: int
     remedy: str
     proposal: str

@@ -8,10 +8,11 @@ from agents.expert.answer import answer
 from agents.expert.catalogue import SUBJECTS, Subject
 from agents.expert.causes import ODD_OBJECTS, Scan, scan
 from agents.expert.draft import Draft, Level
+from agents.expert.hushed import Hushed
 from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
 from agents.expert.reading import logs_of, reads_of
 from agents.mind import Conclusion
-from assistant.domain.event import Healing, Verified
+from assistant.domain.event import Healing, ToolEnded, ToolStarted, Verified
 from assistant.domain.finding import Finding, Role, Verdict
 from assistant.domain.plan import Step
 from assistant.domain.ports import Clock, Recorder, Turn
@@ -21,6 +22,9 @@ from assistant.tools.kube import KubeReader
 
 VERIFY_SECONDS = 60.0
 POLL_SECONDS = 1.5
+POLL_GROWTH = 1.4
+LONGEST_POLL_SECONDS = 8.0
+SEEN = (Healing.FIXED, Healing.NOT_FIXED)
 
 
 class ExpertMind:
@@ -75,28 +79,48 @@ class ExpertMind:
         self._touched.update(touched_by(result))
         return conclusion(result, recorder, turn.namespace)
 
-    async def verify(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
-        """Read again until the finding is gone and what it touched is well, at most `VERIFY_SECONDS`.
+    async def verify(
+        self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = VERIFY_SECONDS
+    ) -> Verified:
+        """Read again until the finding is gone and what it touched is well, at most `patience_seconds`.
 
-        FIXED only on evidence; reads that fail to the end are CANNOT_TELL.
+        FIXED only on evidence; reads that fail to the end are CANNOT_TELL. All of it is one tool call in the log.
         """
-        deadline = self._clock.monotonic() + VERIFY_SECONDS
-        text, healing, evidence = "", Healing.CANNOT_TELL, tuple[str, ...]()
+        call, started = recorder.new_call(), self._clock.monotonic()
+        place = turn.namespace or finding.target.namespace or "all"
+        recorder.emit(ToolStarted(call, "verify", f"check again  {place}"))
+        hushed, looks, pause = Hushed(recorder), 0, POLL_SECONDS
         while True:
-            try:
-                view = self._reader.refresh(turn.namespace or finding.target.namespace)
-                await self._read_all(view.namespace, recorder)
-                result = scan(view, turn.question)
-                touched = self._touched.get(identity(finding), frozenset())
-                healing, text, evidence = judge(result, finding, touched, recorder)
-                now = view.find(finding.target.kind, finding.target.namespace, finding.target.name)
-                if healing is Healing.FIXED and now is not None:
-                    evidence = (recorder.cite(view.cite(now, finding.field, "metadata.resourceVersion")).id,)
-            except ClusterError as error:
-                healing, text = Healing.CANNOT_TELL, f"The cluster could not be read: {error.meaning}"
-            if healing is Healing.FIXED or self._clock.monotonic() >= deadline:
-                return Verified(proposal, healing, text, evidence)
-            await self._clock.sleep(POLL_SECONDS)
+            looks += 1
+            verified = await self._look_again(turn, finding, proposal, hushed)
+            seconds = self._clock.monotonic() - started
+            if verified.healing is Healing.FIXED or seconds >= patience_seconds:
+                break
+            await self._clock.sleep(min(pause, patience_seconds - seconds))
+            pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
+        # Judged once more from what was read last, so that the evidence of this verdict alone is on record.
+        verified = self._judged(turn, finding, proposal, recorder) if verified.healing in SEEN else verified
+        times = "once" if looks == 1 else f"{looks} times"
+        recorder.emit(ToolEnded(call, True, f"{verified.healing.value}, read {times}", seconds))
+        return verified
+
+    async def _look_again(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
+        try:
+            self._reader.refresh(turn.namespace or finding.target.namespace)
+            await self._read_all(self._reader.view.namespace, recorder)
+        except ClusterError as error:
+            return Verified(proposal, Healing.CANNOT_TELL, f"The cluster could not be read: {error.meaning}")
+        return self._judged(turn, finding, proposal, recorder)
+
+    def _judged(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
+        view = self._reader.view
+        result = scan(view, turn.question)
+        touched = self._touched.get(identity(finding), frozenset())
+        healing, text, evidence = judge(result, finding, touched, recorder)
+        now = view.find(finding.target.kind, finding.target.namespace, finding.target.name)
+        if healing is Healing.FIXED and now is not None:
+            evidence = (recorder.cite(view.cite(now, finding.field, "metadata.resourceVersion")).id,)
+        return Verified(proposal, healing, text, evidence)
 
     async def _read_all(self, namespace: str, recorder: Recorder) -> None:
         for subject in SUBJECTS:

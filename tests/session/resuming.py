@@ -79,7 +79,9 @@ class Mind:
         assert len(found) == 2
         return Conclusion(Verdict.FAULT, (FINDING,), (REMEDY,), "The image does not exist.")
 
-    async def verify(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> ev.Verified:
+    async def verify(
+        self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
+    ) -> ev.Verified:
         self.place.reach("verify")
         return ev.Verified(proposal, ev.Healing.FIXED, "3 of 3 pods are ready")
 

@@ -38,7 +38,9 @@ class ScriptedMind:
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         return Conclusion(Verdict.FAULT, found[:1], (REMEDY,), "The image does not exist [E1].")
 
-    async def verify(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> ev.Verified:
+    async def verify(
+        self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
+    ) -> ev.Verified:
         return ev.Verified(proposal, ev.Healing.FIXED, "3 of 3 pods are ready")
 
 

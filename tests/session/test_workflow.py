@@ -110,7 +110,9 @@ class Mind:
         more = self.more.pop(0) if self.more else ()
         return Conclusion(Verdict.FAULT, self.findings, self.remedies, "The image does not exist [E1].", (), more)
 
-    async def verify(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> ev.Verified:
+    async def verify(
+        self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
+    ) -> ev.Verified:
         self.verified.append(proposal)
         return ev.Verified(proposal, ev.Healing.FIXED, "3 of 3 pods are ready")
 
