@@ -85,23 +85,31 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
     """Return the outcome of a turn for `ask --format text`: answer, causes, what would mend it, evidence."""
     lines: list[SafeText] = []
     if case.answer:
-        lines += [*wrapped(case.answer.markdown, rest="", width=width), SafeText()]
+        place = f" in {case.namespace}" if case.namespace else ""
+        lines += [SafeText(one_line(f"{case.answer.verdict.value.upper()}{place}")), SafeText()]
+        # The expert's prose says what its findings say; a model's, and that of a clean bill of health, says more.
+        if case.answer.mind != "expert" or not case.findings:
+            lines += [*wrapped(case.answer.markdown, rest="", width=width), SafeText()]
     for finding in case.findings:
         word = "cause" if finding.role is Role.ROOT_CAUSE else finding.role.value.replace("_", " ")
         facts = " ".join(finding.evidence) or "nothing cited, so a guess"
         text = f"{finding.target}: {finding.summary} ({finding.confidence:.0%} sure; {facts})"
         lines += wrapped(one_line(text), first=f"{finding.id} {word}: ", rest="   ", width=width)
-        if finding.outside:
+        if finding.outside and finding.role is Role.ROOT_CAUSE:
             lines += wrapped(one_line(finding.outside), first="   outside the cluster: ", rest="   ", width=width)
     if case.remedies:
         lines.append(SafeText())
     for remedy in case.remedies:
-        text = f"{remedy.title}, risk {remedy.risk.value}. {remedy.reason}"
-        lines += wrapped(one_line(text), first=f"{remedy.id} suggestion: ", rest="   ", width=width)
+        after = f", after {remedy.after}" if remedy.after else ""
+        risk = f" (risk {remedy.risk.value})" if remedy.action else " (not a change that can be made from here)"
+        why = f": {remedy.reason}" if remedy.reason and remedy.reason != remedy.title else ""
+        lines += wrapped(
+            one_line(f"{remedy.title}{risk}{why}"), first=f"{remedy.id} suggestion{after}: ", rest="   ", width=width
+        )
         # On a line of its own and never wrapped, to be copied.
         if remedy.kubectl:
             lines.append(SafeText(f"   {one_line(remedy.kubectl)}"))
-        if remedy.outside:
+        if remedy.outside and remedy.outside not in (remedy.title, remedy.reason):
             lines += wrapped(one_line(remedy.outside), first="   ", rest="   ", width=width)
     cited = {fact for finding in case.findings for fact in finding.evidence}
     facts_shown = [fact for fact in case.evidence if fact.id in cited]
@@ -109,7 +117,7 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
         lines += [SafeText(), SafeText("evidence:")]
     for fact in facts_shown:
         lines += evidence_lines(fact, width)
-    if case.answer and case.answer.checked:
+    if case.answer and case.answer.checked and case.findings:
         lines += [SafeText(), SafeText("checked:")]
         for item in case.answer.checked:
             lines += wrapped(one_line(item), first="  - ", rest="    ", width=width)

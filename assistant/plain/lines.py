@@ -128,8 +128,9 @@ def _finding(finding: Finding) -> str:
 
 
 def _remedy(remedy: Remedy) -> str:
-    what = remedy.kubectl or remedy.outside or "no command"
-    return one_line(f"{remedy.id} {remedy.title}, risk {remedy.risk.value}: {what}")
+    if remedy.action is None:
+        return one_line(f"{remedy.id} not a change that can be made from here: {remedy.outside or remedy.title}")
+    return one_line(f"{remedy.id} {remedy.title}, risk {remedy.risk.value}: {remedy.kubectl or 'no command'}")
 
 
 def _change(
