@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := assistant agents tests benchmarks recordings/practice/make.py
+SOURCES := assistant agents tests benchmarks recordings
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .PHONY: practice check test lint types contracts tools lock screens clean
