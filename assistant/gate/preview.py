@@ -16,7 +16,7 @@ from urllib.parse import quote
 from assistant.domain.action import Action
 from assistant.domain.canonical import sha256
 from assistant.domain.ports import Clock
-from assistant.domain.proposal import Check, CheckResult, Origin, Proposal
+from assistant.domain.proposal import Check, CheckResult, LineOrigin, Origin, Proposal
 from assistant.domain.target import Target
 from assistant.errors import ClusterError
 from assistant.gate.facts import ask, surroundings
@@ -26,7 +26,7 @@ from assistant.gate.title import title_of
 from assistant.gate.upstream import Upstream
 from assistant.policy.api_path import ApiPath, Refused, read_path
 from assistant.policy.classify import BUILT_IN_GROUPS, Verdict, verb_of
-from assistant.policy.diff import changes, diff_lines, leaves, pointer_paths
+from assistant.policy.diff import Change, changes, diff_lines, leaves, pointer_paths, requested
 from assistant.policy.impact import at, impact_of, owner_check
 from assistant.policy.kubectl import kubectl_line
 from assistant.policy.limits import MAX_PREVIEW_BYTES, POLICY_VERSION, PREVIEW_SECONDS
@@ -106,9 +106,10 @@ class Examiner:
         risk = risk_of(
             verdict.request_class, verdict.rule, around, tuple(checks), undo, production=self._production
         )  # fmt: skip
-        lines, cut, why_not = self._diff(api, target, prepared, parsed, live, dry, undo_deleting=around.deleting)
-        if cut:
-            why_not = why_not or f"{cut} lines of the change cannot be shown."
+        found = self._changes(api, target, prepared, parsed, live, dry, undo_deleting=around.deleting)
+        lines, cut = diff_lines(found)
+        why_not = f"{cut} lines of the change cannot be shown." if cut else ""
+        ours = self._asked_for(asked.method, target, parsed, live, dry, found)
         why_not = why_not or _failed(checks) or _collection(asked.method, api)
         created = self._clock.now()
         proposal = Proposal(
@@ -122,8 +123,8 @@ class Examiner:
             origin=origin,
             cluster=self._cluster.name,
             identity=self._cluster.user,
-            title=title_of(asked.method, api, target, parsed, live),
-            kubectl=self._kubectl(asked, target, parsed),
+            title=self._redactor.text(title_of(asked.method, api, target, ours))[0],
+            kubectl=self._kubectl(asked, target, parsed, ours),
             diff=lines,
             checks=tuple(checks),
             impact=impact_of(around),
@@ -235,10 +236,10 @@ class Examiner:
         reason = str(at(value, "status", "reason", default=""))[:200]
         return Check(title, CheckResult.FAIL, f"{self._cluster.user} may not {what}. {reason}".strip())
 
-    def _diff(
+    def _changes(
         self, api: ApiPath, target: Target, prepared: Prepared, parsed: Any, live: Obj | None, dry: _Dry, *,
         undo_deleting: bool,
-    ) -> tuple[tuple[Any, ...], int, str]:  # fmt: skip
+    ) -> list[Change]:  # fmt: skip
         if prepared.method == "POST" and api.sub:
             before, after, touched = {}, _shown(self._redactor, parsed, target), leaves(parsed)
         elif undo_deleting:
@@ -256,12 +257,20 @@ class Examiner:
             elif prepared.method == "PUT":
                 ours = self._clean(parsed if isinstance(parsed, dict) else {}, target)
                 touched = frozenset(c.path for c in changes(before, ours, frozenset(), hidden=False))
-        lines, cut = diff_lines(changes(before, after, touched))
-        return lines, cut, ""
+        return changes(before, after, touched)
 
-    def _kubectl(self, asked: Prepared, target: Target, parsed: Any) -> str:
+    def _asked_for(
+        self, method: str, target: Target, parsed: Any, live: Obj | None, dry: _Dry, found: list[Change]
+    ) -> list[Change]:
+        if method not in ("PATCH", "PUT"):
+            return []
+        if dry.after is not None:
+            return [change for change in found if change.origin is LineOrigin.OURS]
+        return requested(_shown(self._redactor, parsed, target), self._clean(live or {}, target))
+
+    def _kubectl(self, asked: Prepared, target: Target, parsed: Any, ours: list[Change]) -> str:
         action = Action(asked.method, asked.path, target, asked.query, media_type(asked.content_type), asked.body)
-        return self._redactor.text(kubectl_line(action, _shown(self._redactor, parsed, target)))[0]
+        return self._redactor.text(kubectl_line(action, _shown(self._redactor, parsed, target), ours))[0]
 
     def _clean(self, value: Obj, target: Target) -> Obj:
         clean, _ = self._redactor.object({"kind": target.kind, **value}, target.kind)

@@ -16,15 +16,16 @@ from assistant.policy.limits import MAX_DIFF_LINES
 
 Path = tuple[str, ...]
 MISSING: Final = object()
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 # Bookkeeping that moves with every write; shown only on request.
-_HIDDEN: Final = (
+BOOKKEEPING: Final = (
     ("metadata", "managedFields"),
     ("metadata", "resourceVersion"),
     ("metadata", "generation"),
     ("metadata", "uid"),
     ("metadata", "creationTimestamp"),
     ("metadata", "selfLink"),
-    ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
+    ("metadata", "annotations", LAST_APPLIED),
     ("metadata", "annotations", "deployment.kubernetes.io/revision"),
     ("status",),
 )
@@ -57,7 +58,7 @@ def changes(before: Any, after: Any, touched: frozenset[Path], *, hidden: bool =
     """Return what differs between two objects; `touched` are the places that the request itself names."""
     found = []
     for path, old, new in _walk((), before, after):
-        if any(path[: len(prefix)] == prefix for prefix in _HIDDEN):
+        if any(path[: len(prefix)] == prefix for prefix in BOOKKEEPING):
             origin = LineOrigin.HIDDEN
             if any(path[: len(t)] == t for t in touched if len(t) > 1):
                 origin = LineOrigin.OURS
@@ -103,6 +104,42 @@ def pointer_paths(operations: list[Any], live: Any) -> frozenset[Path]:
             if operation.get("op") == "move":
                 found.add(_pointer(str(operation.get("from", "")), live))
     return frozenset(found)
+
+
+def requested(parsed: Any, live: Any) -> list[Change]:
+    """Return the changes that a patch asks for, where no dry run shows what it leads to; `before` as far as known."""
+    pairs: list[tuple[Path, Any]] = []
+    if isinstance(parsed, list):
+        for item in parsed:
+            if isinstance(item, dict) and item.get("op") != "test":
+                path = _pointer(str(item.get("path", "")), live)
+                pairs.append((path, _after(item, _look(live, path))))
+    else:
+        pairs = [(path, _look(parsed, path)) for path in sorted(leaves(parsed))]
+    found = [Change(path, _look(live, path), after, LineOrigin.OURS) for path, after in pairs]
+    return [change for change in found if change.before is MISSING or change.before != change.after]
+
+
+def _after(operation: dict[str, Any], before: Any) -> Any:
+    value = operation.get("value")
+    if operation.get("op") == "remove":
+        return MISSING
+    # At the end of a list the pointer leads to the list itself.
+    if operation.get("op") == "add" and isinstance(before, list) and not isinstance(value, list):
+        return [*before, value]
+    return value
+
+
+def _look(value: Any, path: Path) -> Any:
+    for part in path:
+        if isinstance(value, list):
+            key, _, name = part.strip("[]").partition("=")
+            value = next((i for i in value if isinstance(i, dict) and key in i and str(i[key]) == name), MISSING)
+        elif isinstance(value, dict):
+            value = value.get(part, MISSING)
+        else:
+            return MISSING
+    return value
 
 
 def _pointer(pointer: str, live: Any) -> Path:
