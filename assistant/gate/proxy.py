@@ -18,6 +18,7 @@ from assistant.gate.status import refusal
 from assistant.gate.upstream import Upstream, named, read_limited
 from assistant.gate.wire_redaction import (
     EnvRedactor,
+    Seen,
     WatchRedactor,
     json_accept,
     parsed_kind,
@@ -51,6 +52,7 @@ class Proxy:
         self._upstream = upstream
         self._broker = broker
         self._redactor = redactor
+        self._seen = Seen(redactor)
         self._journal = journal
         self._hold_seconds = hold_seconds
 
@@ -158,7 +160,8 @@ class Proxy:
         if kind:
             filtered = WatchRedactor(self._redactor, kind)
         elif in_passing and answer.headers.get("Content-Type", "").startswith("application/json"):
-            filtered = _Lines(self._redactor) if verdict.verb == "watch" else EnvRedactor(self._redactor)
+            watch = verdict.verb == "watch"
+            filtered = _Lines(self._redactor, self._seen) if watch else EnvRedactor(self._redactor, self._seen)
         elif in_passing and answer.status == 200 and request.method != "HEAD":
             raise ClusterError("The answer was withheld: it is not JSON.", "Its secret values could not be taken out.")
         if filtered is None and "Content-Length" in answer.headers:
@@ -184,8 +187,9 @@ class Proxy:
 class _Lines:
     """Env values in a watch: each line is whole, so nothing of an event is held back until the next one."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, seen: Seen) -> None:
         self._redactor = redactor
+        self._seen = seen
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
@@ -197,7 +201,7 @@ class _Lines:
         return self._line(rest)
 
     def _line(self, line: bytes) -> bytes:
-        one = EnvRedactor(self._redactor)
+        one = EnvRedactor(self._redactor, self._seen)
         return one.feed(line) + one.end()
 
 

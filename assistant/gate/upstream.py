@@ -23,6 +23,9 @@ from assistant.policy.limits import CONNECT_SECONDS, FIRST_BYTE_SECONDS, SEND_SE
 
 _ABSENT: Final = "Check the path, or set KUBECONFIG or --context."
 
+# What may lie between reading and passing on; with aiohttp's 64 KiB a large list is one long stop and go (measured).
+_READ_BYTES: Final = 1_048_576
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -138,6 +141,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         trust_env=False,
+        read_bufsize=_READ_BYTES,
         max_line_size=65536,
         max_field_size=65536,
     )

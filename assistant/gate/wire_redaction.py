@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
+from contextlib import suppress
 from typing import Any, Final
+
+import msgspec
 
 from assistant.errors import ClusterError
 from assistant.policy.api_path import ApiPath
@@ -96,24 +98,39 @@ class WatchRedactor:
         return redact_body(self._redactor, rest, self._kind) if rest.strip() else b""
 
 
-# Begins with a literal, which the matcher finds fast; the backslash before the quote tells the nested form.
-_START: Final = re.compile(rb'"name(\\?)"\s*:\s*\1"([A-Za-z_][\w.\-]{0,200})\1"\s*,\s*\1"value\1"\s*:\s*\1"')
-_END: Final = re.compile(rb'(?:[^"\\]|\\.)*"', re.DOTALL)
-# The same inside a JSON text inside JSON (last-applied annotation): every quote and backslash is escaped once more.
-_END_NESTED: Final = re.compile(rb'(?:[^"\\]|\\\\(?:\\\\|\\"|[^"\\])|\\[^"\\])*\\"', re.DOTALL)
-_TAIL: Final = 512
+# Begins with a literal, which the matcher finds fast. The backslashes before the quote tell how deep the pair lies in
+# JSON texts inside JSON (0 in the object, 1 in a last-applied annotation, 3 in a copy inside that, and so on). The last
+# group takes plain values, nearly all there are, whole; without it the value has escapes or its end is not here yet.
+_PAIR: Final = re.compile(
+    rb'"name(\\{0,15}+)"\s{0,99}+:\s{0,99}+\1"([^"\\]{1,512}+)\1"\s{0,99}+,\s{0,99}+\1"value\1"\s{0,99}+:\s{0,99}+\1"'
+    rb'(?:([^"\\]*+)\1")?'
+)
+_QUOTE: Final = re.compile(rb'(\\*+)"')
+# A list of variables as the API server writes it. What is found is a guess until `Seen.block` has read it as JSON.
+_ENV: Final = b'"env":['
+_ENV_END: Final = b"}]"
+_BLOCK_BYTES: Final = 262_144
+# Stands for: this is no whole list, so look at it pair by pair.
+_OPEN: Final = b""
+# More than a pair can take up to the beginning of its value.
+_TAIL: Final = 1536
 
 
 class EnvRedactor:
-    """Replaces values of env variables with sensitive names in a JSON byte stream, without parsing or holding it."""
+    """Replaces values of env variables with sensitive names in a JSON byte stream, without parsing or holding it.
 
-    def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
+    `seen` is shared by the streams of one gate: the pods of a workload have the same environment, so nearly every list
+    of variables was judged before and costs one look-up. What lies between those lists is searched for pairs only where
+    it holds a `value` at all.
+    """
+
+    def __init__(self, redactor: Redactor, seen: Seen | None = None) -> None:
+        self._seen = seen if seen is not None else Seen(redactor)
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return what may be passed on after one more chunk."""
-        return self._run(self._rest + chunk, last=False)
+        """Return what may be passed on after one more chunk. Raises ClusterError for a value without an end."""
+        return self._run(self._rest + chunk if self._rest else chunk, last=False)
 
     def end(self) -> bytes:
         """Return what was held back. A value whose end never came is dropped."""
@@ -121,42 +138,143 @@ class EnvRedactor:
 
     def _run(self, data: bytes, *, last: bool) -> bytes:
         done: list[bytes] = []
-        position = 0
-        self._rest = b""
-        while match := _START.search(data, position):
-            nested = bool(match.group(1))
-            close = (_END_NESTED if nested else _END).match(data, match.end())
-            if close is None:
-                done.append(data[position : match.start()])
-                if len(data) - match.start() > MAX_WATCH_LINE_BYTES:
-                    raise withheld("one value is too large")
-                self._rest = b"" if last else data[match.start() :]
-                return b"".join(done)
-            quote = 2 if nested else 1
-            value = data[match.end() : close.end() - quote]
-            done.append(data[position : match.end()])
-            done.append(_env_value(self._redactor, match.group(2), value))
-            done.append(data[close.end() - quote : close.end()])
-            position = close.end()
-        cut = len(data) if last else max(position, len(data) - _TAIL)
-        done.append(data[position:cut])
-        self._rest = data[cut:]
-        return b"".join(done)
+        copied = position = 0
+        while (start := data.find(_ENV, position)) >= 0:
+            copied, _, unclosed = self._seen.pairs(data, position, start, done, copied)
+            end = data.find(_ENV_END, start) + len(_ENV_END)
+            if unclosed >= 0 or (end < len(_ENV_END) and (last or len(data) - start > _BLOCK_BYTES)):
+                break
+            if end < len(_ENV_END):
+                return self._hold(data, start, copied, done)
+            block = data[start:end]
+            verdict = self._seen.block(block)
+            if verdict is _OPEN:
+                position = start + len(_ENV)
+                continue
+            if verdict is not None:
+                done += (data[copied:start], verdict)
+                copied = end
+            position = end
+        copied, read, unclosed = self._seen.pairs(data, max(position, copied), len(data), done, copied)
+        if unclosed >= 0:
+            if len(data) - unclosed > MAX_WATCH_LINE_BYTES:
+                raise withheld("one value is too large")
+            return self._hold(data, unclosed, copied, done, drop=last)
+        return self._hold(data, len(data) if last else max(read, len(data) - _TAIL), copied, done)
+
+    def _hold(self, data: bytes, cut: int, copied: int, done: list[bytes], *, drop: bool = False) -> bytes:
+        self._rest = b"" if drop else data[cut:]
+        return b"".join((*done, data[copied:cut]))
 
 
+def _closing(data: bytes, start: int, stop: int, depth: int) -> int:
+    """Return where the quote with its `depth` backslashes stands that ends the value at `start`; -1 for none.
+
+    A quote after r backslashes ends a string of this depth when r mod 2(depth+1) is depth. Anything less escaped ends
+    a string further out, and this value with it.
+    """
+    for quote in _QUOTE.finditer(data, start, stop):
+        run = len(quote.group(1))
+        if run % (2 * depth + 2) == depth:
+            return quote.end() - 1 - depth
+        if (run + 1) % (depth + 1):
+            return quote.start()
+    return -1
+
+
+# $(NAME) stands for another variable, whose own value was judged where it is set.
+_REFERENCE: Final = re.compile(r"\$\([A-Za-z_][\w.-]*\)")
 # Shorter than any value that a pattern without a telling name could find.
 _PLAIN_BYTES: Final = 8
+_KEPT_BYTES: Final = 16_777_216
+_KEPT_EACH_BYTES: Final = 65_536
 
 
-@lru_cache(maxsize=16384)
-def _env_value(redactor: Redactor, name: bytes, value: bytes) -> bytes:
-    # Replicas repeat their environment: without the cache a large list of pods costs minutes of matching.
-    text = value.decode(errors="surrogateescape")
-    if not text or text.startswith("$("):
-        return value
-    if sensitive_name(name.decode()):
-        return redactor.mark("env", text).encode()
-    if len(value) < _PLAIN_BYTES:
-        return value
-    clean, count = redactor.text(text)
-    return clean.encode(errors="surrogateescape") if count else value
+class Seen:
+    """What became of each pair and of each list of variables: the new bytes, or None where they stay as they are."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._kept: dict[bytes, bytes | None] = {}
+        self.kept_bytes = 0
+
+    def block(self, block: bytes) -> bytes | None:
+        """Return the verdict on a list of variables, `_OPEN` when the bytes are no whole list."""
+        try:
+            return self._kept[block]
+        except KeyError:
+            pass
+        verdict: bytes | None = _OPEN
+        with suppress(ValueError):
+            # Only what is whole by itself may be judged by itself: a value can hold the end that was looked for.
+            msgspec.json.decode(b"{" + block + b"}")
+            done: list[bytes] = []
+            copied, _, unclosed = self.pairs(block, 0, len(block), done, 0)
+            if unclosed < 0:
+                verdict = b"".join((*done, block[copied:])) if done else None
+        self._keep(block, verdict)
+        return verdict
+
+    def pairs(self, data: bytes, start: int, stop: int, done: list[bytes], copied: int) -> tuple[int, int, int]:
+        """Judge the pairs between `start` and `stop`: new values go to `done`, with what stands before them.
+
+        Returns up to where `data` was copied, up to where it was judged, and where a pair begins whose end is not
+        there, -1 for none.
+        """
+        read = start
+        if data.find(b'"value', start, stop) < 0:
+            return copied, read, -1
+        for match in _PAIR.finditer(data, start, stop):
+            if match.start() < read:
+                continue  # inside a value that was judged whole
+            if match.end(3) < 0:
+                close = _closing(data, match.end(), stop, len(match.group(1)))
+                if close < 0:
+                    return copied, read, match.start()
+                read = close
+                clean = self.value(match.group(2), data[match.end() : close])
+                if clean is not None:
+                    done += (data[copied : match.end()], clean)
+                    copied = close
+                continue
+            read = match.end()
+            pair = match.group()
+            try:
+                verdict = self._kept[pair]
+            except KeyError:
+                verdict = self.judge(match)
+            if verdict is not None:
+                done += (data[copied : match.start()], verdict)
+                copied = read
+        return copied, read, -1
+
+    def judge(self, match: re.Match[bytes]) -> bytes | None:
+        """Return the verdict on a plain pair and keep it."""
+        pair = match.group()
+        clean = self.value(match.group(2), match.group(3))
+        head, tail = match.end(3) - match.start(), match.start(3) - match.start()
+        verdict = None if clean is None else pair[:tail] + clean + pair[head:]
+        self._keep(pair, verdict)
+        return verdict
+
+    def _keep(self, key: bytes, verdict: bytes | None) -> None:
+        size = len(key) + len(verdict or b"") + 200
+        if size > _KEPT_EACH_BYTES:
+            return
+        if self.kept_bytes + size > _KEPT_BYTES:
+            self._kept.clear()
+            self.kept_bytes = 0
+        self._kept[key] = verdict
+        self.kept_bytes += size
+
+    def value(self, name: bytes, value: bytes) -> bytes | None:
+        """Return what stands in a value's place, None for the value itself."""
+        text = value.decode(errors="surrogateescape")
+        if not text or _REFERENCE.fullmatch(text):
+            return None
+        if sensitive_name(name.decode(errors="replace")):
+            return self._redactor.mark("env", text).encode()
+        if len(value) < _PLAIN_BYTES:
+            return None
+        clean, count = self._redactor.text(text)
+        return clean.encode(errors="surrogateescape") if count else None
