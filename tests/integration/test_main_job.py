@@ -48,7 +48,7 @@ def test_a_person_finds_the_cause_approves_the_change_sees_it_heal_and_replays_i
         terminal.wait_for("REC")
         terminal.press("enter")
         terminal.wait_for("1 approval")
-        assert "web-frontend:5.21.0" in terminal.text(), terminal.text()
+        terminal.wait_for(r"web-frontend:5\.")
         terminal.press("f2")
         terminal.wait_for(r"APPROVE")
         screen = terminal.wait_for(r"\+\s+image: docker.io/acme/web-frontend:5\.12\.")
