@@ -183,7 +183,7 @@ def _closing(data: bytes, start: int, stop: int, depth: int) -> int:
 
 
 # $(NAME) stands for another variable, whose own value was judged where it is set.
-_REFERENCE: Final = re.compile(r"\$\([A-Za-z_][\w.-]*\)")
+_REFERENCE: Final = re.compile(r"\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
 # Shorter than any value that a pattern without a telling name could find.
 _PLAIN_BYTES: Final = 8
 _KEPT_BYTES: Final = 16_777_216

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from assistant.policy.redact import Redactor
 REDACTOR = Redactor(b"k" * 32)
 JWT = "ey" + "JhbGciOiJIUzI1NiJ9.ey" + "JzdWIiOiJhIn0.abcdefghijk"
 
+REFERENCE_VALUE = re.compile(r"\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
 NAMES = st.sampled_from(
-    ["DB_PASSWORD", "LOG_LEVEL", "API_TOKEN", "1PASSWORD_TOKEN", "DATABASE_URL", "WITH SPACE_SECRET", "é_TOKEN", "a}]_TOKEN"]
+    ["DB_PASSWORD", "LOG_LEVEL", "API_TOKEN", "1PASSWORD_TOKEN", "DATABASE_URL", "A SECRET", "é_TOKEN", "a}]_TOKEN"]
 )  # fmt: skip
 VALUES = st.one_of(
     st.text(max_size=20),
@@ -58,7 +60,7 @@ def slowly(value: Any) -> Any:
     """The rule by reading: each object that is a name and a value gets its value judged, in copies of copies too."""
     match value:
         case {"name": str(name), "value": str(text)} if len(value) == 2:
-            if not text or (text.startswith("$(") and text.endswith(")")):
+            if not text or REFERENCE_VALUE.fullmatch(text):
                 return value
             if wire_redaction.sensitive_name(name):
                 return {"name": name, "value": REDACTOR.mark("env", text)}
@@ -85,8 +87,8 @@ def secrets(value: Any) -> list[str]:
     found = []
     match value:
         case {"name": str(name), "value": str(text)} if len(value) == 2:
-            plain = not text or (text.startswith("$(") and text.endswith(")"))
-            found = [text] if len(text) > 12 and wire_redaction.sensitive_name(name) and not plain else []
+            secret = len(text) > 12 and wire_redaction.sensitive_name(name) and not REFERENCE_VALUE.fullmatch(text)
+            found = [text] if secret else []
         case dict():
             found = [text for item in value.values() for text in secrets(item)]
         case list():
