@@ -137,7 +137,8 @@ def main() -> None:
     print(f"first paint: empty app {a * 1000:.0f} ms, ours {b * 1000:.0f} ms")
     print(f"             ratio {b / a:.2f} of medians, {min(ours) / min(empty):.2f} of the best")
     print(f"heavy libraries loaded with the app: {' '.join(heavy_modules()) or 'none'}")
-    asyncio.run(live())
+    if "--paint" not in sys.argv:
+        asyncio.run(live())
 
 
 if __name__ == "__main__":

@@ -58,12 +58,22 @@ def answer(scan: Scan, findings: tuple[Finding, ...], remedies: tuple[Remedy, ..
 
 
 def _root(finding: Finding, findings: tuple[Finding, ...]) -> str:
-    lines = [f"- **{plain(str(finding.target))}**: {plain(finding.summary)} {cited(finding)}"]
+    lines = [f"- {_headed(finding)} {cited(finding)}"]
     if finding.field:
-        lines.append(f"  Field: `{finding.field.replace('`', '')}`")
+        lines.append(f"  - where: `{finding.field.replace('`', '')}`")
     follows = [f for f in findings if f.id in finding.explains][:3]
     lines += [f"  - from it follows: {plain(f.summary)} {cited(f)}" for f in follows]
     return "\n".join(lines)
+
+
+def _headed(finding: Finding) -> str:
+    """Return the summary with its object in bold, named once: most summaries begin with it."""
+    target, summary = finding.target, plain(finding.summary)
+    begins = plain(f"{target.kind} {target.name}")
+    if summary.startswith(f"{begins} "):
+        full = plain(str(target))
+        return f"**{full}**{summary[len(begins) :]}"
+    return f"**{plain(str(target))}**: {summary}"
 
 
 def _what_to_do(remedies: tuple[Remedy, ...], roots: list[Finding]) -> str:

@@ -200,7 +200,7 @@ class PilothouseApp(KeyedApp):
         chosen = next((each for each in self.practice if each.name == self._incident), None)
         if chosen is not None and not self._queued and not self.case.question:
             for screen in self.screens_of(InvestigateScreen):
-                screen.prompt.fill(chosen.symptom)
+                screen.offer(chosen.symptom)
         self.draw()
         queued, self._queued = self._queued, []
         for text in queued:
@@ -277,7 +277,7 @@ class PilothouseApp(KeyedApp):
     def _announce(self, proposal_id: str) -> None:
         """Open the approval only where nobody types and nothing is open; else say so and ring."""
         base = self._base()
-        typing = isinstance(base, InvestigateScreen) and base.focused is base.prompt
+        typing = isinstance(base, InvestigateScreen) and base.typing
         if isinstance(self.screen, InvestigateScreen) and not typing:
             self.open_approvals(proposal_id)
             return

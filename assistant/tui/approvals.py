@@ -14,9 +14,10 @@ from assistant.errors import PilothouseError
 from assistant.tui import card
 from assistant.tui.arming import Guard, Locks, Move
 from assistant.tui.keys import Place, bindings
-from assistant.tui.lines import BLANK, Given, Line, Tone, line
+from assistant.tui.lines import BLANK, Given, Line, Tone, line, row_count
+from assistant.tui.outcome import next_step, progress_lines, result
 from assistant.tui.overlays import Field, FieldScreen
-from assistant.tui.screen import CaseScreen, framed
+from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.view import LinesView, Row, Rule
 
 
@@ -130,10 +131,10 @@ class ApprovalsScreen(CaseScreen):
         diff.show(self._diff_pane(known))
         self.query_one("#brief", Row).show(*card.brief_lines(proposal))
         self.query_one("#cardtabs", Row).show(card.tab_row(proposal, self._tab))
-        progress = card.progress_lines(known, now)
+        progress = progress_lines(known, now)
         row = self.query_one("#progress", Row)
         row.display = bool(progress)
-        row.styles.height = min(6, max(1, len(progress)))
+        row.styles.height = min(6, max(1, sum(row_count(each, self.size.width) for each in progress)))
         row.show(*progress)
         self._draw_bar(known)
         self.refresh_rows()
@@ -184,18 +185,18 @@ class ApprovalsScreen(CaseScreen):
         waiting = [each.proposal.id for each in app.case.waiting]
         place = f"  {waiting.index(proposal.id) + 1} of {len(waiting)}" if proposal.id in waiting else ""
         open_now = known.state is ProposalState.OPEN
-        word = "APPROVE A CHANGE" if open_now else f"CHANGE {known.state.value}"
+        word, tone = ("APPROVE A CHANGE", Tone.HEADING) if open_now else result(known)
         right: list[Given] = (
             [("expires in ", Tone.MUTED), (card.countdown(proposal, now) + " ", Tone.WARN)] if open_now else []
         )
         self.query_one("#title", Row).show(
-            line((f" {word}", Tone.HEADING), f"  {proposal.id}{place}  {proposal.title}", right=right)
+            line((f" {word}", tone), f"  {proposal.id}{place}  {proposal.title}", right=right)
         )
         actions, hint = self.query_one("#actions", Row), self.query_one("#hint", Row)
         if not open_now:
             undo: list[Given] = [("[ U undo ]   ", Tone.STRONG)] if known.undo is not None else []
             actions.show(line(" ", *undo, ("[ esc back ]", Tone.MUTED)))
-            hint.show(line((f" {self._hint}", Tone.WARN)) if self._hint else line())
+            hint.show(line((f" {self._hint}", Tone.WARN)) if self._hint else next_step(app.case, known))
             return
         locks = self.locks(known)
         armed = self.guard.armed_seconds
@@ -230,6 +231,13 @@ class ApprovalsScreen(CaseScreen):
     def state_word(self) -> str:
         """Return `name` where letters go into the name field."""
         return "name" if isinstance(self.focused, Field) else "normal"
+
+    def key_row(self) -> Line:
+        """Return the keys; those that decide only where there is something to decide."""
+        known = self.known
+        if known is None or known.state is ProposalState.OPEN:
+            return super().key_row()
+        return keys_line(self.size.width, Place.TEXT, Place.ANYWHERE)
 
     # Deciding ----------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from assistant.domain.action import RiskLevel
-from assistant.domain.case import ProposalCase
-from assistant.domain.proposal import Answer, CheckResult, DiffLine, LineOrigin, Proposal, ProposalState
+from assistant.domain.proposal import CheckResult, DiffLine, LineOrigin, Proposal
 from assistant.policy.sanitize import safe
 from assistant.tui.lines import BLANK, Given, Line, Tone, as_text, block, columns, line
 from assistant.tui.transcript import clock
@@ -227,35 +226,3 @@ def tab_row(proposal: Proposal, chosen: int) -> Line:
         text = f"{index + 1} {name}"
         given.append((f"[{text}]", Tone.HEADING) if index == chosen else (f" {text} ", Tone.MUTED))
     return line(*given, right=[f"{diff_count(proposal)} "])
-
-
-def progress_lines(known: ProposalCase, now: datetime) -> list[Line]:
-    """Return what has happened since the decision: sent, answer, check, undo."""
-    out: list[Line] = []
-    if known.decision is not None:
-        at = clock(known.decided_at or known.decision.at)
-        word = " approved" if known.decision.answer is Answer.APPROVE else " denied"
-        reason = (f"  {known.decision.reason}", Tone.MUTED)
-        out.append(line((word, Tone.STRONG), f" by {known.decision.by} at {at}", reason, hang=2))
-    match known.state:
-        case ProposalState.APPROVED:
-            out.append(line((" approved, about to be sent", Tone.ACCENT)))
-        case ProposalState.SENDING:
-            out.append(line((" request sent, waiting for the answer; it cannot be recalled", Tone.WARN)))
-        case ProposalState.OPEN | ProposalState.DENIED:
-            pass
-        case _:
-            tone = Tone.GOOD if known.state is ProposalState.APPLIED else Tone.WARN
-            code = f" HTTP {known.outcome.status_code}" if known.outcome and known.outcome.status_code else ""
-            words = f" {known.outcome.message}" if known.outcome and known.outcome.message else ""
-            out.append(line((f" {known.state.value}", tone), f"{code}{words}", hang=2))
-    if known.state is ProposalState.APPLIED and known.verified is None:
-        out.append(line((" reading again whether it helped", Tone.ACCENT)))
-    if known.verified is not None:
-        tone = {"fixed": Tone.GOOD, "not fixed": Tone.BAD}.get(known.verified.healing.value, Tone.WARN)
-        out.append(line(" check: ", (known.verified.healing.value, tone), f"  {known.verified.text}", hang=2))
-    if known.undo is not None:
-        open_still = now < known.undo.until
-        tail = f" until {clock(known.undo.until)}   U proposes it" if open_still else " is over"
-        out.append(line((" undo offered", Tone.STRONG), tail, f": {known.undo.text}", hang=2))
-    return out

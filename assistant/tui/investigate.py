@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
 
 from assistant.errors import PilothouseError
 from assistant.policy.sanitize import safe
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Line, Tone, line
-from assistant.tui.prompt import Prompt
 from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.view import LinesView, Row, Rule
 
 if TYPE_CHECKING:
+    from assistant.tui.prompt import Prompt
     from assistant.tui.transcript import Transcript
 
+HINT = "ask what is wrong, or steer while it works"
 SHARES = ("30%", "38%", "50%", "62%")
 """Widths of the case pane, from small to big."""
 
@@ -29,23 +31,17 @@ def _markdown(text: str, ref: str) -> list[Line]:
 
 
 class InvestigateScreen(CaseScreen):
-    """The first screen."""
+    """The first screen. Its first frame is a few rows; panes and prompt follow, and no text is lost between."""
 
     PLACE = Place.INVESTIGATE
     BINDINGS = bindings(Place.INVESTIGATE)
-    AUTO_FOCUS = "#prompt"
+    AUTO_FOCUS = ""
     CSS = framed(
         "InvestigateScreen",
         """
-    InvestigateScreen #transcript { width: 1fr; }
-    InvestigateScreen #case { width: 38%; border-left: solid $border; }
-    InvestigateScreen #items { height: 1fr; }
-    InvestigateScreen #detail { height: 45%; border-top: solid $border; }
+    InvestigateScreen #body { height: 1fr; }
     InvestigateScreen #more { display: none; }
     InvestigateScreen.-more #more { display: block; }
-    InvestigateScreen.-narrow #case { display: none; border: none; width: 1fr; }
-    InvestigateScreen.-narrow.-case #case { display: block; }
-    InvestigateScreen.-narrow.-case #transcript { display: none; }
     """,
     )
 
@@ -55,20 +51,76 @@ class InvestigateScreen(CaseScreen):
         self._tab = 0
         self._share = 1
         self._made: Transcript | None = None
+        self._furnished = False
+        self._early: list[events.Key | events.Paste] = []
+        self._offered = ""
 
     def compose(self) -> ComposeResult:
-        """Lay the screen out."""
-        yield from self.chrome_top()
-        with Horizontal(id="body"):
-            yield LinesView(follow=True, id="transcript")
-            with Vertical(id="case"):
-                yield Row(id="tabs")
-                yield LinesView(picks=True, id="items")
-                yield LinesView(id="detail")
-        yield Row(id="more")
+        """Lay the first frame out: what is known before anything else is loaded."""
+        width = self.app.size.width
+        yield Row(self.identity(), id="identity")
         yield Rule()
-        yield Prompt(id="prompt")
-        yield from self.chrome_bottom()
+        yield Row(*self._welcome(), id="body")
+        yield Rule()
+        yield Row(self._early_line(), id="early")
+        yield Row(self.status(), id="status")
+        yield Row(keys_line(width, Place.PROMPT, Place.ANYWHERE), id="keys")
+
+    def on_mount(self) -> None:
+        """Bring the rest after the first frame."""
+        self.call_after_refresh(self._furnish)
+
+    async def _furnish(self) -> None:
+        """Put panes and prompt in the place of the first frame's rows, then hand over what was typed meanwhile."""
+        from assistant.tui.caseview import CaseBody
+        from assistant.tui.prompt import Prompt
+
+        with self.app.batch_update():
+            await self.query("#body, #early").remove()
+            rules = list(self.query(Rule))
+            await self.mount(self.tiny(), CaseBody(id="body"), Row(id="more"), after=rules[0])
+            await self.mount(Prompt(id="prompt"), after=rules[1])
+            self._furnished = True
+            self.layout_changed()
+            if self._offered:
+                self.prompt.fill(self._offered)
+            self.prompt.focus()
+            self.refresh_case()
+        early, self._early = self._early, []
+        for event in early:
+            self.prompt.post_message(event)
+
+    def admit(self, event: events.Key) -> bool:
+        """Keep what is typed before the prompt is there; returns whether the bindings may have this key."""
+        if self._furnished or event.key in ("ctrl+q", "ctrl+c", "ctrl+l"):
+            return True
+        if event.key == "backspace":
+            del self._early[-1:]
+        elif event.is_printable or event.key in ("enter", "ctrl+j"):
+            self._early.append(event)
+        self._show_early()
+        return False
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Keep what is pasted before the prompt is there."""
+        if not self._furnished:
+            event.stop()
+            self._early.append(event)
+            self._show_early()
+
+    def _show_early(self) -> None:
+        try:
+            self.query_one("#early", Row).show(self._early_line())
+        except NoMatches:
+            # The prompt is about to take the row's place and shows these keys itself.
+            return
+
+    def _early_line(self) -> Line:
+        typed = "".join(
+            safe(e.text, multiline=False) if isinstance(e, events.Paste) else e.character or ""
+            for e in self._early if isinstance(e, events.Paste) or e.is_printable
+        )  # fmt: skip
+        return line(f" {typed}") if typed else line((f" {HINT}", Tone.MUTED))
 
     @property
     def _transcript(self) -> Transcript:
@@ -80,22 +132,39 @@ class InvestigateScreen(CaseScreen):
 
     @property
     def prompt(self) -> Prompt:
-        """Return the prompt."""
+        """Return the prompt; there is none before the first frame is out."""
+        from assistant.tui.prompt import Prompt
+
         return self.query_one("#prompt", Prompt)
+
+    @property
+    def typing(self) -> bool:
+        """Say whether letters are text."""
+        return not self._furnished or self.focused is self.prompt
+
+    def offer(self, text: str) -> None:
+        """Put a text into the prompt where nothing was typed."""
+        self._offered = text
+        if self._furnished:
+            self.prompt.fill(text)
 
     def state_word(self) -> str:
         """Return `prompt` where letters are text."""
-        return "prompt" if self.focused is self.prompt else "normal"
+        return "prompt" if self.typing else "normal"
 
     def key_row(self) -> Line:
         """Return the keys of the state."""
-        if self.focused is self.prompt:
+        if self.typing:
             return keys_line(self.size.width, Place.PROMPT, Place.ANYWHERE)
         return keys_line(self.size.width, Place.INVESTIGATE, Place.TEXT, Place.ANYWHERE)
 
     def refresh_case(self) -> None:
         """Draw transcript, case pane and rows."""
         if not self.is_mounted:
+            return
+        if not self._furnished:
+            self.query_one("#body", Row).show(*self._welcome())
+            self.refresh_rows()
             return
         if not self.host.opened:
             # The domain is not imported before the first frame, and there is nothing to fold yet.
@@ -178,7 +247,6 @@ class InvestigateScreen(CaseScreen):
     def on_prompt_sent(self, message: Prompt.Sent) -> None:
         """Ask or steer."""
         self.host.send(message.text)
-        self.prompt.take()
         self.query_one("#transcript", LinesView).go(end=True)
 
     def on_prompt_command(self, _: Prompt.Command) -> None:
@@ -193,11 +261,12 @@ class InvestigateScreen(CaseScreen):
 
     def layout_changed(self) -> None:
         """Give the case pane its share again."""
-        self._resize_case(0)
+        if self._furnished:
+            self._resize_case(0)
 
     def back(self) -> None:
         """Leave the prompt for the transcript; the text stays."""
-        if self.focused is self.prompt:
+        if self.typing:
             self.query_one("#transcript" if self.query_one("#transcript").display else "#items").focus()
         elif self.has_class("-case"):
             self.remove_class("-case")

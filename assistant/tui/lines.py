@@ -100,7 +100,9 @@ def as_text(lines: Iterable[Line]) -> str:
 
 def row_count(given: Line, width: int) -> int:
     """Return how many screen rows a line takes at `width` cells."""
-    size = sum(cell_width(text) for text, _ in given.parts)
+    size = 0
+    for text, _ in given.parts:
+        size += len(text) if text.isascii() else cell_width(text)
     if size + (cell_width("".join(t for t, _ in given.right)) + 1 if given.right else 0) <= width:
         return 1
     return len(wrap(given, width))

@@ -11,7 +11,8 @@ from assistant.domain.plan import StepStatus
 from assistant.domain.proposal import ProposalState
 from assistant.policy.sanitize import cell_width, clip
 from assistant.tui.card import countdown, risk_tone
-from assistant.tui.lines import BLANK, Given, Line, Tone, block, line
+from assistant.tui.lines import BLANK, Given, Line, Tone, line
+from assistant.tui.quotes import readable
 from assistant.tui.transcript import clock, plan_lines
 
 TABS = ("Evidence", "Findings", "Changes", "Plan")
@@ -50,7 +51,9 @@ def _empty(what: str, then: str) -> list[Line]:
 
 def _short_request(evidence: Evidence) -> str:
     if evidence.target is not None:
-        return f"{evidence.target.kind} {evidence.target.name}"
+        kind, name = evidence.target.kind, evidence.target.name
+        # An Event is named after its object, then a dot and a time in hexadecimal (client-go, record.EventRecorder).
+        return f"{kind} {name.rpartition('.')[0] if kind == 'Event' and '.' in name else name}"
     return evidence.request.split("?")[0].rsplit("/", 2)[-1]
 
 
@@ -58,7 +61,7 @@ def evidence_item(evidence: Evidence) -> list[Line]:
     """Return one item of the evidence list: id, about what, when; then the quote."""
     ref = evidence.id
     right = [(clock(evidence.at), Tone.MUTED)]
-    quote = evidence.quote.splitlines()[0] if evidence.quote else "(no quote)"
+    quote = readable(evidence.quote) if evidence.quote else "(no quote)"
     return [
         line((f"{evidence.id} ", Tone.ACCENT), _short_request(evidence), hang=4, right=right, ref=ref),
         line(("   ", Tone.MUTED), (clip(quote, 160), Tone.CODE), hang=3, ref=ref),
@@ -136,7 +139,11 @@ def item_detail(case: Case, tab: int, ref: str) -> list[Line]:
     """Return what stands below the list for the chosen item."""
     if tab != 0 or (evidence := case.fact(ref)) is None:
         return []
-    quote = block(evidence.quote, Tone.CODE, indent=1) if evidence.quote else []
+    quote = [
+        line((f" {readable(part)}", Tone.CODE), hang=3)
+        for row in evidence.quote.splitlines()
+        for part in row.split(" … ")
+    ]
     return [*evidence_head(evidence, case), BLANK, *quote, BLANK, line(("enter opens the whole text", Tone.MUTED))]
 
 

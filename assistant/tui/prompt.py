@@ -7,8 +7,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from assistant.policy.sanitize import safe
-
-HINT = "ask what is wrong, or steer while it works"
+from assistant.tui.investigate import HINT
 
 
 class Prompt(TextArea):
@@ -49,6 +48,8 @@ class Prompt(TextArea):
                 self._stop(event)
                 text = self.text.strip()
                 if text:
+                    # Taken here, not by who gets the message: what is typed until then must not be thrown away.
+                    self._take(text)
                     self.post_message(self.Sent(text))
             case "ctrl+j" | "shift+enter":
                 self._stop(event)
@@ -77,10 +78,8 @@ class Prompt(TextArea):
         event.prevent_default()
         self.insert(safe(event.text))
 
-    def take(self) -> None:
-        """The text was accepted: remember it and start anew."""
-        text = self.text.strip()
-        if text and (not self.asked or self.asked[-1] != text):
+    def _take(self, text: str) -> None:
+        if not self.asked or self.asked[-1] != text:
             self.asked.append(text)
         self._place, self._draft = len(self.asked), ""
         self.text = ""

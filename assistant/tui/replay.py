@@ -13,10 +13,11 @@ from assistant.domain.case import Case
 from assistant.domain.plan import StepStatus
 from assistant.policy.sanitize import clip
 from assistant.session.replay import Marker, MarkerKind, Player
-from assistant.tui.card import diff_lines, facts, progress_lines
+from assistant.tui.card import diff_lines, facts
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Given, Line, Tone, block, columns, line
 from assistant.tui.markdown import markdown_lines
+from assistant.tui.outcome import progress_lines
 from assistant.tui.overlays import TextScreen
 from assistant.tui.panes import evidence_item, finding_item, identity_line
 from assistant.tui.ports import Recording

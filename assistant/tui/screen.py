@@ -45,7 +45,11 @@ class CaseScreen(KeyedScreen[None]):
 
     def chrome_top(self) -> list[Widget]:
         """Return the rows above the body."""
-        return [Row(id="identity"), Rule(), Row(line("Too small: needs 60x16 cells."), id="tiny")]
+        return [Row(id="identity"), Rule(), self.tiny()]
+
+    def tiny(self) -> Row:
+        """Return the sentence that stands alone where there is no room."""
+        return Row(line("Too small: needs 60x16 cells."), id="tiny")
 
     def chrome_bottom(self) -> list[Widget]:
         """Return the rows below the body."""
@@ -98,7 +102,7 @@ class CaseScreen(KeyedScreen[None]):
     def status(self) -> Line:
         """Return the status row."""
         app = self.host
-        width = self.size.width
+        width = self.app.size.width
         if not app.opened:
             return line((f" {self.state_word()} ", Tone.ACCENT), (f"  {app.note}", Tone.WARN))
         from assistant.tui.panes import status_line

@@ -63,16 +63,22 @@ def seconds(value: float) -> str:
 
 
 class Transcript:
-    """Turns cases into lines and remembers the answers it has laid out, so that a tick costs the changed lines only."""
+    """Turns cases into lines and remembers what it has laid out: an event never changes, so a tick costs what does."""
 
     def __init__(self, markdown: Callable[[str, str], list[Line]]) -> None:
         """Take the Markdown renderer (`markdown(text, ref)`), which is loaded late."""
         self.folds = Folds()
         self._markdown = markdown
-        self._answers: dict[int, list[Line]] = {}
+        self._session = ""
+        self._entries: dict[int, list[Line]] = {}
+        self._calls: dict[str, tuple[ToolCall, bool, list[Line]]] = {}
 
     def lines(self, case: Case, now: datetime, *, narrow: bool = False) -> list[Line]:
         """Return the whole transcript at time `now` (for what still runs)."""
+        if case.session != self._session:
+            self._session = case.session
+            self._entries.clear()
+            self._calls.clear()
         out: list[Line] = []
         calls = {call.call: call for call in case.calls}
         last_plan = max((e.seq for e in case.transcript if isinstance(e.payload, ev.PlanMade)), default=0)
@@ -93,7 +99,11 @@ class Transcript:
                 if (call := calls.get(entry.ref)) is not None:
                     out += self._call(call, now)
                 continue
-            out += self._entry(entry, case)
+            if (laid := self._entries.get(entry.seq)) is None:
+                laid = self._entry(entry, case)
+                if not isinstance(payload, ev.Proposed):  # that one says whether it still waits
+                    self._entries[entry.seq] = laid
+            out += laid
         self._flush(run, out, now)
         return [each for n, each in enumerate(out) if each is not BLANK or (n and out[n - 1] is not BLANK)]
 
@@ -113,6 +123,15 @@ class Transcript:
     def _call(self, call: ToolCall, now: datetime) -> list[Line]:
         ref = f"call:{call.call}"
         is_open = self.folds.is_open(ref, call.done and not call.ok)
+        if call.done:
+            known = self._calls.get(call.call)
+            if known is None or known[0] is not call or known[1] is not is_open:
+                known = self._calls[call.call] = (call, is_open, self._lay_call(call, now, is_open))
+            return known[2]
+        return self._lay_call(call, now, is_open)
+
+    def _lay_call(self, call: ToolCall, now: datetime, is_open: bool) -> list[Line]:
+        ref = f"call:{call.call}"
         right: list[Given]
         if not call.done:
             elapsed = max(0.0, (now - call.started).total_seconds())
@@ -165,9 +184,7 @@ class Transcript:
             case ev.Steered():
                 return [line(("you, while it works: ", Tone.HEADING), payload.text, hang=2, ref=ref)]
             case ev.Answered():
-                if entry.seq not in self._answers:
-                    self._answers[entry.seq] = self._answer(payload, entry, ref)
-                return self._answers[entry.seq]
+                return self._answer(payload, entry, ref)
             case ev.Noted():
                 tone = Tone.WARN if payload.level == "warning" else Tone.MUTED
                 word = "warning: " if payload.level == "warning" else ""

@@ -6,7 +6,9 @@ rows cost. Nothing but `Line` is accepted, so nothing but safe text is drawn.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import islice
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -36,6 +38,14 @@ def rich_style(palette: Palette, tone: Tone) -> RichStyle:
     found = _STYLES.get(words)
     if found is None:
         found = _STYLES[words] = RichStyle.parse(words)
+    return found
+
+
+def ground(palette: Palette) -> RichStyle:
+    """Return the style of an empty cell; asking Textual for it costs more than drawing the row."""
+    found = _STYLES.get(palette.background)
+    if found is None:
+        found = _STYLES[palette.background] = RichStyle(bgcolor=palette.background)
     return found
 
 
@@ -82,8 +92,8 @@ class LinesView(ScrollView, can_focus=True):
         self.cursor = ""
         self.unseen = 0
         self._lines: Sequence[Line] = ()
-        self._rows: list[tuple[int, int]] = []
         self._first_row: list[int] = []
+        self._row_total = 0
         self._width = 0
         self._wrapped: dict[int, list[tuple[Part, ...]]] = {}
         self._needle, self._hits, self._hit = "", list[int](), -1
@@ -139,16 +149,21 @@ class LinesView(ScrollView, can_focus=True):
             return
         if width != self._width:
             self._width, same = width, 0
-        self._wrapped = {i: rows for i, rows in self._wrapped.items() if i < same}
-        first_row = self._first_row[:same]
-        rows = self._rows[: self._first_row[same]] if same < len(self._first_row) else list(self._rows)
-        if same == 0:
-            rows = []
-        for index in range(same, len(self._lines)):
-            first_row.append(len(rows))
-            rows.extend((index, sub) for sub in range(row_count(self._lines[index], width)))
-        self._rows, self._first_row = rows, first_row
-        self.virtual_size = Size(self.scrollable_content_region.width, len(rows))
+        if same < len(self._first_row):
+            self._row_total = self._first_row[same]
+            del self._first_row[same:]
+            self._wrapped = {i: rows for i, rows in self._wrapped.items() if i < same}
+        total, append = self._row_total, self._first_row.append
+        for each in islice(self._lines, len(self._first_row), None):
+            append(total)
+            total += row_count(each, width)
+        self._row_total = total
+        self.virtual_size = Size(self.scrollable_content_region.width, total)
+
+    def _at_row(self, row: int) -> tuple[int, int]:
+        """Return the line at a screen row, and which of its rows that is."""
+        index = bisect_right(self._first_row, row) - 1
+        return index, row - self._first_row[index]
 
     def _text_width(self) -> int:
         return self.scrollable_content_region.width - self.GUTTER
@@ -160,7 +175,7 @@ class LinesView(ScrollView, can_focus=True):
             if self.following:
                 self.call_after_refresh(self._to_end)
             return
-        top = self._rows[min(self.scroll_offset.y, len(self._rows) - 1)][0] if self._rows else 0
+        top = self._at_row(min(self.scroll_offset.y, self._row_total - 1))[0] if self._row_total else 0
         self._layout_rows()
         if self.following:
             self.call_after_refresh(self._to_end)
@@ -169,19 +184,19 @@ class LinesView(ScrollView, can_focus=True):
         self.refresh()
 
     def _to_end(self) -> None:
-        self.scroll_to(y=max(0, len(self._rows) - self._height()), animate=False)
+        self.scroll_to(y=max(0, self._row_total - self._height()), animate=False)
 
     def _height(self) -> int:
         return self.scrollable_content_region.height
 
     def _note_end(self) -> None:
-        if self._height() > 0 and self.scroll_offset.y + self._height() >= len(self._rows):
+        if self._height() > 0 and self.scroll_offset.y + self._height() >= self._row_total:
             self._seen_end = True
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Stop following when somebody scrolls up."""
         super().watch_scroll_y(old_value, new_value)
-        at_end = new_value + self._height() >= len(self._rows)
+        at_end = new_value + self._height() >= self._row_total
         if self._follows and new_value < old_value and not at_end:
             self.following = False
         self._note_end()
@@ -192,14 +207,14 @@ class LinesView(ScrollView, can_focus=True):
         row = self.scroll_offset.y + y
         width = self.size.width
         palette = palette_of(self)
-        if row >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
-        index, sub = self._rows[row]
+        if row >= self._row_total:
+            return Strip.blank(width, ground(palette))
+        index, sub = self._at_row(row)
         given = self._lines[index]
         base = RichStyle(bgcolor=palette.surface) if given.ref and given.ref == self.cursor else RichStyle()
         if given.fill is not Tone.PLAIN:
             base += rich_style(palette, given.fill)
-        base = self.rich_style + base
+        base = ground(palette) + base
         mark = ">" if given.ref and given.ref == self.cursor and sub == 0 and self._starts(index) else " "
         wrapped = self._wrapped.get(index)
         if wrapped is None:
@@ -239,7 +254,11 @@ class LinesView(ScrollView, can_focus=True):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Return the selected text (Textual asks for it when somebody copies)."""
-        rows = [" " * self.GUTTER + "".join(t for t, _ in wrap(self._lines[i], self._width)[s]) for i, s in self._rows]
+        rows = [
+            " " * self.GUTTER + "".join(text for text, _ in row)
+            for each in self._lines
+            for row in wrap(each, self._width)
+        ]
         return selection.extract("\n".join(rows)), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
@@ -318,7 +337,7 @@ class LinesView(ScrollView, can_focus=True):
             self.following, self.unseen = end, 0
         if self.picks and self.refs:
             self.pick(self.refs[-1 if end else 0])
-        self.scroll_to(y=max(0, len(self._rows) - self._height()) if end else 0, animate=False, force=True)
+        self.scroll_to(y=max(0, self._row_total - self._height()) if end else 0, animate=False, force=True)
         self.post_message(self.Moved(self))
 
 

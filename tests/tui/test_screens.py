@@ -353,3 +353,21 @@ async def test_no_color_gets_a_theme_of_our_own(monkeypatch: pytest.MonkeyPatch)
             for segment in strip:
                 if segment.text.strip() and segment.style is not None and segment.style.color and segment.style.bgcolor:
                     assert segment.style.color != segment.style.bgcolor
+
+
+async def test_text_typed_during_the_first_frame_is_shown_and_arrives_in_the_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = StillClock()
+    app, session = built(clock)
+    monkeypatch.setattr(InvestigateScreen, "on_mount", lambda self: None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, InvestigateScreen)
+        await pilot.press(*"whx", "backspace", *"y: a?", "enter", *"next")
+        assert "why: a?next" in screen_text(app)
+        assert session.asked == []
+        await screen._furnish()
+        await settled(pilot, clock)
+        assert session.asked == ["why: a?"]
+        assert screen.prompt.text == "next"
