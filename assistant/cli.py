@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from assistant import __version__
-from assistant.errors import PilothouseError
+from assistant.errors import PilothouseError, UsageError
 
 INTERRUPTED: Final = 130
 SPEEDS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -32,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are printed as what they mean and what to do."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    given = parser.parse_args(_with_command(arguments))
+    try:
+        given = parser.parse_args(with_command(arguments))
+    except PilothouseError as error:
+        _print_error(error, verbose=False)
+        return error.exit_code
     handler: Handler = given.handler
     try:
         return handler(given)
@@ -72,12 +77,25 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
 
 
 COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "doctor")
+FLAGS_WITH_VALUE: Final = ("--context", "--kubeconfig", "-n", "--namespace", "--mode")
 
 
-def _with_command(arguments: list[str]) -> list[str]:
-    """Put the unnamed command in: `pilothouse -n shop why` is `pilothouse open -n shop why`."""
-    if arguments and (arguments[0] in (*COMMANDS, "open") or arguments[0] in ("-h", "--help", "--version")):
-        return arguments
+def with_command(arguments: list[str]) -> list[str]:
+    """Put the command in front, as in `pilothouse -n shop ask why`; without one it is `open`.
+
+    Raises UsageError for a first word that is nearly a command: it is a slip of the fingers, not a question.
+    """
+    place = 0
+    while place < len(arguments) and arguments[place].startswith("-"):
+        if arguments[place] in ("-h", "--help", "--version"):
+            return arguments
+        place += 2 if arguments[place] in FLAGS_WITH_VALUE else 1
+    word = arguments[place] if place < len(arguments) else ""
+    if word in (*COMMANDS, "open"):
+        return [word, *arguments[:place], *arguments[place + 1 :]]
+    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.8)
+    if near and " " not in word:
+        raise UsageError(f"There is no command {word!r}.", f"Did you mean {near[0]}? A question goes in quotes.")
     return ["open", *arguments]
 
 
