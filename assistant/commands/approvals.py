@@ -7,18 +7,23 @@ import asyncio
 import getpass
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from assistant.commands.opening import settings_of
-from assistant.domain.proposal import Decision, Proposal, ProposalState
+from assistant.domain.proposal import Decision, Outcome, Proposal, ProposalState
 from assistant.errors import GateError, UsageError
-from assistant.gate.control import ControlClient
+from assistant.gate.control import ControlClient, GateGoneError
+from assistant.gate.kubeconfig import is_running
+from assistant.policy.limits import SEND_SECONDS
 from assistant.policy.sanitize import safe
 
 NOT_DONE = 4
+POLL_SECONDS = 0.1
+OUTCOME_ASKED_TIMES = int((SEND_SECONDS + 10.0) / POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +37,35 @@ class Found:
     ca_pem: str
 
 
+Row = tuple[Found, Proposal, ProposalState]
+
+
 def approvals(given: argparse.Namespace) -> int:
     """Run one of list, show, approve, deny."""
     runtime = settings_of(given).runtime
-    gates = [item for item in running_gates(runtime) if not given.gate or item.gate == given.gate]
-    if given.gate and not gates:
-        raise GateError(f"There is no running gate {given.gate!r}.", "`pilothouse approvals list` names them.")
+    gates = [item for item in running_gates(runtime) if not given.gate or item.gate.startswith(given.gate)]
+    if given.gate and len(gates) != 1:
+        some = ", ".join(f"{item.gate} ({item.context})" for item in running_gates(runtime)) or "none"
+        what = (
+            f"More than one running gate begins with {given.gate!r}." if gates else f"No gate {given.gate!r} runs here."
+        )
+        raise GateError(what, f"Running: {some}.")
     return asyncio.run(_run(given, gates))
 
 
 async def _run(given: argparse.Namespace, gates: list[Found]) -> int:
-    held: list[tuple[Found, Proposal, ProposalState]] = []
+    held: list[Row] = []
+    answered = 0
     for item in gates:
-        async with ControlClient(item.url, item.token, item.ca_pem) as control:
-            held += [(item, proposal, state) for proposal, state in await control.proposals()]
+        try:
+            async with ControlClient(item.url, item.token, item.ca_pem) as control:
+                held += [(item, proposal, state) for proposal, state in await control.proposals()]
+                answered += 1
+        except GateGoneError:
+            # It ended between our look at its file and our question; the other gates still count.
+            print(safe(f"The gate {item.gate} ({item.context}) does not answer."), file=sys.stderr)
     if given.action == "list":
-        return _list(held, gates, given.format)
+        return _list(held, answered, given.format)
     matching = [row for row in held if row[1].id == given.id]
     if not matching:
         raise UsageError(f"No gate here holds a change {given.id!r}.", "`pilothouse approvals list` shows what waits.")
@@ -61,7 +79,7 @@ async def _run(given: argparse.Namespace, gates: list[Found]) -> int:
     return await _decide(given, found, proposal, state)
 
 
-def _list(held: list[tuple[Found, Proposal, ProposalState]], gates: list[Found], form: str) -> int:
+def _list(held: list[Row], answered: int, form: str) -> int:
     if form == "json":
         from assistant.wire import to_builtins
 
@@ -70,14 +88,13 @@ def _list(held: list[tuple[Found, Proposal, ProposalState]], gates: list[Found],
         return 0
     waiting = [row for row in held if row[2] in (ProposalState.OPEN, ProposalState.UNKNOWN)]
     for found, proposal, state in waiting:
-        what = safe(f"{proposal.title}", multiline=False)
-        risk = proposal.risk.level.value
-        client = safe(proposal.origin.client, multiline=False)
-        print(
-            f"{proposal.id}  {proposal.digest[:6]}  {state.value:8} {risk:8} {what}  (asked by {client}, {found.context})"
-        )
+        # The first product of a user agent names the program; the rest is its build.
+        client = (proposal.origin.client.split() or ["unknown"])[0]
+        text = f"{proposal.title}  (asked by {client}, {found.context}, gate {found.gate})"
+        shown = safe(text, multiline=False)
+        print(f"{proposal.id}  {proposal.digest[:6]}  {state.value:7}  {proposal.risk.level.value:8}  {shown}")
     if not waiting:
-        print("Nothing waits." if gates else "No gate is running here.")
+        print("Nothing waits." if answered else "No gate is running here.")
     return 0
 
 
@@ -93,7 +110,7 @@ async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, s
         proposal.id,
         proposal.digest,
         said.answer,
-        getpass.getuser(),
+        _person(),
         now,
         said.reason,
         shown_digest(card_lines(proposal, now)),
@@ -101,8 +118,32 @@ async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, s
     )
     async with ControlClient(found.url, found.token, found.ca_pem) as control:
         led_to, meaning = await control.decide_with_meaning(decision)
-    print(safe(meaning or led_to.value))
-    return 0 if led_to in (ProposalState.APPROVED, ProposalState.DENIED, ProposalState.APPLIED) else NOT_DONE
+        print(safe(meaning or led_to.value), flush=True)
+        if led_to is not ProposalState.APPROVED:
+            return 0 if led_to is ProposalState.DENIED else NOT_DONE
+        if proposal.origin.kind == "session":
+            print(f"The session that asked for it sends it: {safe(proposal.origin.session, multiline=False)}")
+            return 0
+        outcome = await _outcome(control, proposal.id)
+    print(safe(f"{outcome.state.value}: {outcome.message}"))
+    return 0 if outcome.state is ProposalState.APPLIED else NOT_DONE
+
+
+async def _outcome(control: ControlClient, proposal_id: str) -> Outcome:
+    # The gate sends a foreign client's change by itself; whoever approved it wants to hear what came of it.
+    for _ in range(OUTCOME_ASKED_TIMES):
+        outcome = await control.outcome(proposal_id)
+        if outcome is not None:
+            return outcome
+        await asyncio.sleep(POLL_SECONDS)
+    raise GateError("The gate has not said yet what came of it.", "Look with `pilothouse approvals show`.")
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def running_gates(runtime: Path) -> Iterator[Found]:
@@ -121,15 +162,5 @@ def running_gates(runtime: Path) -> Iterator[Found]:
         except (OSError, ValueError, KeyError, TypeError):
             # A file that is being removed or was cut by a crash is not a gate.
             continue
-        if _alive(pid):
+        if is_running(pid):
             yield found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from assistant.commands.opening import place_for, settings_of
 from assistant.domain.event import Event, Proposed
-from assistant.errors import PilothouseError, UsageError
+from assistant.errors import GateError, PilothouseError, UsageError
 
 if TYPE_CHECKING:
     from assistant.domain.case import Case
     from assistant.plain.face import PlainFace
     from assistant.wiring import Work
 
+LAST_WORDS_SECONDS = 2.0
 HELP = """\
 Held changes appear here. Type:
   approve ID DIGEST [NAME]   the first six characters of its digest; the object's name where it is critical
@@ -53,9 +55,31 @@ async def _run(given: argparse.Namespace) -> int:
             talk.cancel()
             with suppress(asyncio.CancelledError):
                 await talk
+        await _send_away(work)
     finally:
         await work.close()
     return 0
+
+
+async def _send_away(work: Work) -> None:
+    # Clients that wait get an answer, and the log an end, before the gate goes.
+    if work.session.case.cluster_lost:
+        return
+    ended = asyncio.Event()
+
+    def listen(event: Event, case: Case) -> None:
+        if not case.waiting:
+            ended.set()
+
+    unsubscribe = work.session.subscribe(listen)
+    waiting = work.session.case.waiting
+    for item in waiting:
+        with suppress(GateError):
+            await work.backend.control.withdraw(item.proposal.id, "The gate was stopped before anybody decided.")
+    if waiting:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), LAST_WORDS_SECONDS)
+    unsubscribe()
 
 
 def _say_ready(work: Work) -> None:
@@ -75,8 +99,11 @@ def _say_ready(work: Work) -> None:
 async def _talk(work: Work, stop: asyncio.Event) -> None:
     from assistant.plain.card import card_lines
     from assistant.plain.face import PlainFace
+    from assistant.policy.sanitize import safe
 
     face = PlainFace(sys.stdout, evidence=False)
+    info = work.backend.info
+    face.lines([safe(f"In another terminal: export KUBECONFIG={shlex.quote(info.kubeconfig if info else '')}")])
     print(HELP, flush=True)
 
     def shown(event: Event, case: Case) -> None:
@@ -108,9 +135,13 @@ async def _do(work: Work, face: PlainFace, words: list[str]) -> None:
     match words:
         case ["list"]:
             print("\n".join(f"{key}  {item.title}" for key, item in waiting.items()) or "Nothing waits.", flush=True)
-        case ["show", name] if name in waiting:
+        case ["show" | "approve" | "deny", name, *_] if name not in waiting:
+            known = work.session.case.proposal(name)
+            what = f"{name} is {known.state.value} already." if known else f"There is no change {name!r}."
+            raise UsageError(what, "Type list to see what waits.")
+        case ["show", name]:
             face.lines(card_lines(waiting[name], now))
-        case ["approve" | "deny" as answer, name, *rest] if name in waiting:
+        case ["approve" | "deny" as answer, name, *rest]:
             said = read_decision(" ".join([answer, *rest]), waiting[name])
             shown = shown_digest(card_lines(waiting[name], now))
             await work.session.decide(name, said.answer, said.reason, shown, said.typed_name)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from assistant import __version__
 from assistant.commands.opening import settings_of
 from assistant.config import Settings
-from assistant.domain.case import fold
-from assistant.domain.event import Event
+from assistant.domain.case import Case, fold
+from assistant.domain.event import Concluded, Decided, Event, Proposed, Verified
 from assistant.errors import StoreError, UsageError
 from assistant.policy.sanitize import safe
 
@@ -129,10 +129,14 @@ def _list(settings: Settings, limit: int, text: str, form: str) -> int:
         row = item.row
         status = "interrupted" if item.interrupted else row.status
         when = row.opened_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        title = safe(row.title or "(nothing asked)", multiline=False)[:TITLE_WIDTH]
+        title = safe(row.title or _untitled(row.mind), multiline=False)[:TITLE_WIDTH]
         place = safe(f"{row.context}/{row.namespace or 'all'}", multiline=False)
         print(f"{row.id}  {when}  {place:32.32}  {row.result or row.verdict or status:12.12}  {title}")
     return 0
+
+
+def _untitled(mind: str) -> str:
+    return "(gate for other tools)" if mind == "none" else "(nothing asked)"
 
 
 def _show(settings: Settings, name: str, form: str) -> int:
@@ -150,11 +154,25 @@ def _show(settings: Settings, name: str, form: str) -> int:
     else:
         from assistant.plain.face import report_lines
 
-        print(safe(f"{case.session}: {case.question or 'nothing asked'}"))
+        print(safe(f"{case.session}: {case.question or _untitled(case.opened.mind if case.opened else '')}"))
         print("\n".join(report_lines(case)))
+        _show_changes(loaded.events)
         if loaded.cut:
             print(safe(f"\nIt ends early: {loaded.cut}."))
     return 0
+
+
+def _show_changes(events: Sequence[Event]) -> None:
+    from assistant.plain.lines import event_lines
+
+    case, lines = Case(), []
+    for event in events:
+        case = case.apply(event)
+        if isinstance(event.payload, Proposed | Decided | Concluded | Verified):
+            lines += [f"  {event.at:%H:%M:%S}  {line}" for line in event_lines(event, case)]
+    if lines:
+        print("\nchanges (UTC):")
+        print("\n".join(lines))
 
 
 def _export(settings: Settings, name: str, form: str, output: Path | None) -> int:

@@ -292,11 +292,11 @@ class Broker:
 
     # Ending
 
-    def withdraw(self, proposal_id: str) -> State:
+    def withdraw(self, proposal_id: str, why: str = "") -> State:
         """Take back a proposal that is not being sent; an approval of it is void."""
         held = self.get(proposal_id)
         if held.state in (State.OPEN, State.APPROVED):
-            self._conclude(held, State.WITHDRAWN, "The one who asked took it back.")
+            self._conclude(held, State.WITHDRAWN, why or "The one who asked took it back.")
         return held.state
 
     def close(self) -> None:

@@ -119,9 +119,14 @@ class ControlClient:
         """Send an approved proposal of our own, once; called again, return the recorded outcome. Raises GateError."""
         return _read(Outcome, await self._ask("POST", f"proposals/{proposal_id}/execute"))
 
-    async def withdraw(self, proposal_id: str) -> None:
-        """Take back a proposal. Raises GateError."""
-        await self._ask("POST", f"proposals/{proposal_id}/withdraw")
+    async def withdraw(self, proposal_id: str, why: str = "") -> None:
+        """Take back a proposal; whoever waits for it is told why. Raises GateError."""
+        await self._ask("POST", f"proposals/{proposal_id}/withdraw", {"why": why} if why else None)
+
+    async def outcome(self, proposal_id: str) -> Outcome | None:
+        """Return what came of a proposal, None while nothing has. Raises GateError."""
+        found = (await self._ask("GET", f"proposals/{proposal_id}")).get("outcome")
+        return None if found is None else _read(Outcome, found)
 
     async def proposals(self) -> tuple[tuple[Proposal, ProposalState], ...]:
         """Return every proposal that the gate holds. Raises GateError."""

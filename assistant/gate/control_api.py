@@ -25,6 +25,10 @@ PREFIX = "/pilothouse/v1/"
 _PING_SECONDS = 15.0
 
 
+class _Withdrawal(msgspec.Struct, frozen=True):
+    why: str = ""
+
+
 class ControlApi:
     """Answers requests that carry the control token."""
 
@@ -69,7 +73,8 @@ class ControlApi:
             case "POST", ["proposals", proposal_id, "execute"]:
                 return _json(to_builtins(await self._broker.execute(proposal_id)))
             case "POST", ["proposals", proposal_id, "withdraw"]:
-                return _json({"state": self._broker.withdraw(proposal_id).value})
+                why = decode(_Withdrawal, await _read(request) or b"{}").why
+                return _json({"state": self._broker.withdraw(proposal_id, why).value})
             case "GET", ["events"]:
                 return await self._events(request)
             case _:

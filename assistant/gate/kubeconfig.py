@@ -27,6 +27,30 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
+def remove_stale(folder: Path) -> None:
+    """Remove the files of gates whose process is gone (kill -9): their tokens open nothing any more."""
+    for path in folder.glob("*.json"):
+        try:
+            pid = int(json.loads(path.read_bytes())["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Written by nobody we know; not ours to remove.
+            continue
+        if not is_running(pid):
+            path.unlink(missing_ok=True)
+            path.with_suffix(".kubeconfig").unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process of this number exists, whoever it belongs to."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return pid > 0
+
+
 def guarded_kubeconfig(url: str, ca_pem: bytes, token: str, context: str, namespace: str) -> bytes:
     """Return a kubeconfig with one context that points at the gate."""
     cluster = {"server": url, "certificate-authority-data": base64.b64encode(ca_pem).decode()}

@@ -17,7 +17,7 @@ from assistant.errors import GateError
 from assistant.gate.broker import Broker
 from assistant.gate.control_api import ControlApi
 from assistant.gate.identity import identify
-from assistant.gate.kubeconfig import control_file, guarded_kubeconfig, write_private
+from assistant.gate.kubeconfig import control_file, guarded_kubeconfig, remove_stale, write_private
 from assistant.gate.preview import Examiner
 from assistant.gate.proxy import Proxy
 from assistant.gate.sender import Sender
@@ -96,6 +96,7 @@ async def start(settings: Settings) -> Running:
     url = await door.listen()
     namespace = settings.namespace or upstream.namespace
     runtime = Path(settings.runtime_dir)
+    remove_stale(runtime / "gates")
     kubeconfig = Path(settings.kubeconfig_out) if settings.kubeconfig_out else runtime / "gates" / f"{gate}.kubeconfig"
     info_file = runtime / "gates" / f"{gate}.json"
     write_private(kubeconfig, guarded_kubeconfig(url, tls.certificate_pem, data_token, upstream.context, namespace))

@@ -38,7 +38,7 @@ class TestOurOwnChange:
     async def test_is_examined_and_not_sent(self, here: Lab) -> None:
         proposal = await here.control.propose(SCALE, OURS, "k")
         assert proposal.title == "scale Deployment shop/web 4 → 5"
-        assert proposal.kubectl == "kubectl -n shop scale deployments/web --replicas=5"
+        assert proposal.kubectl == "kubectl -n shop scale deployment/web --replicas=5"
         assert [(x.sign, x.text) for x in proposal.diff if x.origin is LineOrigin.OURS] == [
             ("@", "spec.replicas"), ("-", "replicas: 4"), ("+", "replicas: 5"),
         ]  # fmt: skip
