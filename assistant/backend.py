@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,9 +109,10 @@ class Backend:
         """Start what is needed and return what is behind the gate. Raises PilothouseError; nothing is left running."""
         try:
             if self.place.bundle is not None and self._recorded is None:
-                self._recorded = await ChildProcess.start(
-                    "assistant.cluster.server", self._recorded_settings(), self._log("recorded-cluster")
-                )
+                # The gate needs what the recorded cluster says when it is ready, but can load its code meanwhile.
+                self._recorded = await ChildProcess.spawn("assistant.cluster.server", self._log("recorded-cluster"))
+                self._gate = await ChildProcess.spawn("assistant.gate", self._log("gate"))
+                await self._recorded.begin(self._recorded_settings())
             return await self._start_gate()
         except BaseException:
             await self.close()
@@ -122,14 +124,17 @@ class Backend:
         return await self._start_gate()
 
     async def close(self) -> None:
-        """End the children, the gate first."""
-        await self._stop_gate()
-        if self._recorded is not None:
-            await self._recorded.stop()
-            self._recorded = None
+        """End the children, the gate first; the recorded cluster does not wait for the gate's last word."""
+        recorded, self._recorded = self._recorded, None
+        stops = [self._stop_gate()] + ([recorded.stop()] if recorded is not None else [])
+        for failure in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
 
     async def _start_gate(self) -> GateInfo:
-        self._gate = await ChildProcess.start("assistant.gate", self._gate_settings(), self._log("gate"))
+        if self._gate is None:
+            self._gate = await ChildProcess.spawn("assistant.gate", self._log("gate"))
+        await self._gate.begin(self._gate_settings())
         from assistant.cluster.client import ClusterClient
         from assistant.gate.control import ControlClient
 

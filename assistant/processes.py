@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -45,6 +46,13 @@ class ChildProcess:
         Raises ChildError when it does not come up, or the PilothouseError that it reports: its meaning and hint are
         the child's own.
         """
+        child = await cls.spawn(module, log)
+        await child.begin(settings, ready_seconds=ready_seconds)
+        return child
+
+    @classmethod
+    async def spawn(cls, module: str, log: Path) -> ChildProcess:
+        """Start a child that loads its code and waits for its settings; `begin` gives it those. Raises OSError."""
         with _open_log(log) as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -56,13 +64,15 @@ class ChildProcess:
                 # Its own session, so that ctrl+c in the terminal reaches us alone and we end it in order.
                 start_new_session=True,
             )
-        child = cls(module, process, {}, log)
+        return cls(module, process, {}, log)
+
+    async def begin(self, settings: Mapping[str, object], *, ready_seconds: float = READY_SECONDS) -> None:
+        """Send the settings and wait until the child is ready. Raises as `start` does; then the child is ended."""
         try:
-            child.ready = await child._handshake(settings, ready_seconds)
+            self.ready = await self._handshake(settings, ready_seconds)
         except BaseException:
-            await child.stop()
+            await self.stop()
             raise
-        return child
 
     @property
     def pid(self) -> int:
@@ -136,10 +146,14 @@ class ChildProcess:
 
 
 def _open_log(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    long = path.exists() and path.stat().st_size >= KEPT_LOG_BYTES
-    opened = path.open("wb" if long else "ab")
-    path.chmod(0o600)  # it may quote what a cluster said
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        long = path.exists() and path.stat().st_size >= KEPT_LOG_BYTES
+        opened = path.open("wb" if long else "ab")
+        path.chmod(0o600)  # it may quote what a cluster said
+    except OSError:
+        # Looking at a cluster must not depend on the disk; that nothing can be recorded is said by the session.
+        return Path(os.devnull).open("wb")
     return opened
 
 

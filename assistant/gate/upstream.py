@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import aiohttp
 import yarl
+from kubernetes import client
+from kubernetes.config import kube_config
 
 from assistant.errors import ClusterError
 from assistant.policy.limits import CONNECT_SECONDS, FIRST_BYTE_SECONDS, SEND_SECONDS
@@ -192,25 +194,18 @@ def named(error: BaseException) -> ClusterError:
 
 def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...]) -> Upstream:
     """Load a context. Raises ClusterError for a missing or broken file, an unknown context or a plugin not allowed."""
-    from kubernetes import client, config
-    from kubernetes.config import kube_config
-
     source = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     if not any(Path(part).expanduser().is_file() for part in source.split(os.pathsep) if part):
         raise ClusterError("There is no kubeconfig.", _ABSENT, detail=source)
     try:
         merged = kube_config.KubeConfigMerger(source)  # type: ignore[no-untyped-call]
         loader = kube_config.KubeConfigLoader(  # type: ignore[no-untyped-call]
-            config_dict=merged.config, active_context=context
+            config_dict=merged.config, active_context=context, config_base_path=None
         )
         active = loader.current_context
         _check_exec(merged, active["context"].get("user", ""), exec_allow)
         settings = client.Configuration()
-        settings.retries = False
-        made = config.new_client_from_config(  # type: ignore[no-untyped-call]
-            config_file=source, context=active["name"], persist_config=False, client_configuration=settings
-        )
-        settings = made.configuration
+        loader.load_and_set(settings)  # type: ignore[no-untyped-call]
         names = active["context"]
         return _upstream(settings, str(active["name"]), str(names.get("namespace") or "default"), merged, active)
     except ClusterError:
