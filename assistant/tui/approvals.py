@@ -11,6 +11,7 @@ from assistant.domain.action import RiskLevel
 from assistant.domain.case import ProposalCase
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import PilothouseError
+from assistant.policy.sanitize import clip
 from assistant.tui import card
 from assistant.tui.arming import Guard, Locks, Move
 from assistant.tui.keys import Place, bindings
@@ -128,7 +129,7 @@ class ApprovalsScreen(CaseScreen):
         proposal, now = known.proposal, self.host.now()
         diff, facts = self.query_one("#diff", LinesView), self.query_one("#facts", LinesView)
         facts.show(card.facts(proposal))
-        diff.show(self._diff_pane(known))
+        diff.show(card.pane_lines(proposal, 0 if self.wide else self._tab, hidden=self._hidden))
         self.query_one("#brief", Row).show(*card.brief_lines(proposal))
         self.query_one("#cardtabs", Row).show(card.tab_row(proposal, self._tab))
         progress = progress_lines(known, now)
@@ -165,33 +166,18 @@ class ApprovalsScreen(CaseScreen):
             self.query_one(f"#{name}", Row).show()
         self.refresh_rows()
 
-    def _diff_pane(self, known: ProposalCase) -> list[Line]:
-        proposal = known.proposal
-        if self.wide or self._tab == 0:
-            return card.diff_lines(proposal, hidden=self._hidden)
-        match card.TABS[self._tab]:
-            case "Impact":
-                return [*card.impact_lines(proposal), BLANK, *card.risk_lines(proposal)]
-            case "Checks":
-                return [*card.check_lines(proposal), BLANK, *card.why_lines(proposal)]
-            case "Action":
-                title = line((" BODY", Tone.HEADING))
-                return [*card.action_lines(proposal), *card.request_lines(proposal), title, *card.body_lines(proposal)]
-            case _:
-                return card.undo_lines(proposal)
-
     def _draw_bar(self, known: ProposalCase) -> None:
         proposal, now, app = known.proposal, self.host.now(), self.host
         waiting = [each.proposal.id for each in app.case.waiting]
         place = f"  {waiting.index(proposal.id) + 1} of {len(waiting)}" if proposal.id in waiting else ""
         open_now = known.state is ProposalState.OPEN
         word, tone = ("APPROVE A CHANGE", Tone.HEADING) if open_now else result(known)
-        right: list[Given] = (
+        right: list[tuple[str, Tone]] = (
             [("expires in ", Tone.MUTED), (card.countdown(proposal, now) + " ", Tone.WARN)] if open_now else []
         )
-        self.query_one("#title", Row).show(
-            line((f" {word}", tone), f"  {proposal.id}{place}  {proposal.title}", right=right)
-        )
+        lead = f"  {proposal.id}{place}  "
+        room = self.size.width - len(word) - len(lead) - sum(len(each[0]) for each in right) - 4
+        self.query_one("#title", Row).show(line((f" {word}", tone), lead, clip(proposal.title, room), right=right))
         actions, hint = self.query_one("#actions", Row), self.query_one("#hint", Row)
         if not open_now:
             undo: list[Given] = [("[ U undo ]   ", Tone.STRONG)] if known.undo is not None else []

@@ -226,3 +226,19 @@ def tab_row(proposal: Proposal, chosen: int) -> Line:
         text = f"{index + 1} {name}"
         given.append((f"[{text}]", Tone.HEADING) if index == chosen else (f" {text} ", Tone.MUTED))
     return line(*given, right=[f"{diff_count(proposal)} "])
+
+
+def pane_lines(proposal: Proposal, tab: int, *, hidden: bool) -> list[Line]:
+    """Return a tab of the one pane of a narrow screen; the first one is the diff."""
+    match TABS[tab]:
+        case "Impact":
+            return [*impact_lines(proposal), BLANK, *risk_lines(proposal)]
+        case "Checks":
+            return [*check_lines(proposal), BLANK, *why_lines(proposal)]
+        case "Action":
+            title = line((" BODY", Tone.HEADING))
+            return [*action_lines(proposal), *request_lines(proposal), title, *body_lines(proposal)]
+        case "Undo":
+            return undo_lines(proposal)
+        case _:
+            return diff_lines(proposal, hidden=hidden)

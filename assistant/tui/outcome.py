@@ -36,7 +36,8 @@ def progress_lines(known: ProposalCase, now: datetime) -> list[Line]:
         case ProposalState.APPLIED if known.verified is None:
             out.append(line(" ", result(known), f"  {code}  now reading whether it helped ..", hang=2))
         case ProposalState.APPLIED if known.verified is not None:
-            out.append(line(" ", result(known), f"  {known.verified.text}", hang=2))
+            found: Given = (known.verified.healing.value, result(known)[1])
+            out.append(line(" check: ", found, f"  {known.verified.text}", hang=2))
         case ProposalState.DENIED:
             out.append(line(" ", result(known), "  nothing was sent", hang=2))
         case _:

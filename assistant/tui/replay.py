@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -21,8 +22,10 @@ from assistant.tui.outcome import progress_lines
 from assistant.tui.overlays import TextScreen
 from assistant.tui.panes import evidence_item, finding_item, identity_line
 from assistant.tui.ports import Recording
+from assistant.tui.quotes import readable
 from assistant.tui.screen import CaseScreen, framed, keys_line
-from assistant.tui.transcript import clock, plan_lines
+from assistant.tui.steps import Show, Step, grouped, headline, mmss, step_line, step_text
+from assistant.tui.transcript import clock, plan_lines, seconds
 from assistant.tui.view import LinesView, Row, Rule
 
 MARKS = {
@@ -31,6 +34,8 @@ MARKS = {
 }  # fmt: skip
 LEGEND = "? ask  p plan  ! failure  F finding  P proposed  D decided  W write  E end"
 QUICKEST_SECONDS = 0.02
+READS_SHOWN = 12
+BOOKKEEPING = (ev.StepStarted, ev.StepEnded, ev.Used, ev.TurnEnded, ev.RemediesSuggested)
 
 
 class ReplayScreen(CaseScreen):
@@ -57,7 +62,8 @@ class ReplayScreen(CaseScreen):
         self._recording: Recording | None = None
         self.player = Player(())
         self._timer: Timer | None = None
-        self._steps: list[Line] = []
+        self._steps: list[Step] = []
+        self._show = Show.STEPS
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
@@ -79,11 +85,17 @@ class ReplayScreen(CaseScreen):
             self._pause()
             self.player = Player(tuple(recording.events))
             self.player.jump(1)
-            start = recording.events[0].at if recording.events else None
-            shown = [(n, e) for n, e in enumerate(recording.events, start=1)]
-            self._steps = [step_line(n, e, (e.at - start).total_seconds() if start else 0.0) for n, e in shown]
-            self.query_one("#steps", LinesView).show(self._steps, reset=True)
+            self._group()
         self.refresh_case()
+
+    def _group(self) -> None:
+        self._steps = grouped(self.player.events, self._show)
+        self.query_one("#steps", LinesView).show([], reset=True)
+
+    def step(self) -> int:
+        """Return the index of the listed step that we are in: the last one that has begun."""
+        here = self.player.position
+        return max(0, bisect_right([each.first for each in self._steps], here) - 1)
 
     def identity(self) -> Line:
         """Return the identity of then."""
@@ -111,13 +123,20 @@ class ReplayScreen(CaseScreen):
         title = self._recording.title if self._recording is not None else "nothing to replay"
         at = f"  {player.event.at.astimezone():%Y-%m-%d %H:%M:%S}" if player.event is not None else ""
         self.query_one("#title", Row).show(line((" REPLAY ", Tone.HEADING), clip(title, 60), (at, Tone.MUTED)))
-        self.query_one("#steps", LinesView).pick(str(player.position) if player.position else "")
-        self.query_one("#state", LinesView).show(state_lines(player, self._steps), reset=True)
+        here = self.step()
+        steps = self.query_one("#steps", LinesView)
+        steps.show([step_line(n, each, player.position) for n, each in enumerate(self._steps, start=1)])
+        steps.pick(str(self._steps[here].last) if self._steps and player.position else "")
+        step = self._steps[here] if self._steps else Step(0, 0, 0.0, "", Tone.PLAIN)
+        self.query_one("#state", LinesView).show(state_lines(player, step, here + 1), reset=True)
         speed = "instant" if player.speed == 0 else f"x{player.speed:g}"
         gap = "  idle gap shortened" if player.gap_shortened(player.position) else ""
         self.query_one("#timeline", Row).show(timeline(player, self.size.width), line((f" {LEGEND}", Tone.MUTED)))
         self.query_one("#position", Row).show(
-            line(f" at {mmss(player.seconds)}  {speed}  step {player.position} of {player.length}", (gap, Tone.MUTED))
+            line(
+                f" at {mmss(player.seconds)}  {speed}  step {here + 1} of {len(self._steps)}",
+                (f"  event {player.position} of {player.length}  f shows: {self._show.value}{gap}", Tone.MUTED),
+            )
         )
         self.refresh_rows()
 
@@ -144,8 +163,10 @@ class ReplayScreen(CaseScreen):
         self.refresh_case()
 
     def on_lines_view_picked(self, message: LinesView.Picked) -> None:
-        """Go to the step under the cursor."""
-        if message.view.id == "steps" and message.ref.isdecimal() and int(message.ref) != self.player.position:
+        """Go to the end of the step under the cursor; playing inside a step moves no cursor."""
+        if message.view.id != "steps" or not message.ref.isdecimal() or self._timer is not None:
+            return
+        if self._steps and message.ref != str(self._steps[self.step()].last):
             self.player.jump(int(message.ref))
             self._moved()
 
@@ -172,13 +193,22 @@ class ReplayScreen(CaseScreen):
         self.refresh_case()
 
     def action_step_on(self) -> None:
-        """One step on."""
-        self.player.forward()
+        """To the end of this step, or of the next one."""
+        later = [each.last for each in self._steps if each.last > self.player.position]
+        self.player.jump(later[0] if later else self.player.length)
         self._moved()
 
     def action_step_back(self) -> None:
-        """One step back."""
-        self.player.back()
+        """To the end of the step before."""
+        earlier = [each.last for each in self._steps if each.last < self.player.position]
+        self.player.jump(earlier[-1] if earlier else 0)
+        self._moved()
+
+    def action_filter(self) -> None:
+        """Show other steps: those of a person, those of changes, every event."""
+        kinds = list(Show)
+        self._show = kinds[(kinds.index(self._show) + 1) % len(kinds)]
+        self._group()
         self._moved()
 
     def action_next_marker(self) -> None:
@@ -209,9 +239,9 @@ class ReplayScreen(CaseScreen):
     def action_open(self) -> None:
         """Open what stands at this step: the card that was seen, the evidence, the raw text of an error."""
         event, case = self.player.event, self.player.case
-        if event is None:
+        if event is None or not self._steps:
             return
-        payload = event.payload
+        payload = shown(self.player, self._steps[self.step()])
         if isinstance(payload, ev.EvidenceAdded):
             self.host.open_evidence(payload.evidence.id)
         elif (known := case.proposal(proposal_of(payload))) is not None:
@@ -237,73 +267,15 @@ def proposal_of(payload: ev.Payload) -> str:
             return ""
 
 
-def mmss(seconds: float) -> str:
-    """Return `02:31`, with hours where there are any."""
-    whole = int(seconds)
-    hours = f"{whole // 3600}:" if whole >= 3600 else ""
-    return f"{hours}{whole % 3600 // 60:02d}:{whole % 60:02d}"
-
-
-def step_line(number: int, event: ev.Event, seconds: float) -> Line:
-    """Return one row of the step list."""
-    text, tone = headline(event.payload)
-    return line((f"{number:>4}  {mmss(seconds)}  ", Tone.MUTED), (clip(text, 110), tone), hang=13, ref=str(number))
-
-
-def headline(payload: ev.Payload) -> tuple[str, Tone]:
-    """Return what happened at an event in a few words."""
-    match payload:
-        case ev.SessionOpened():
-            return f"opened on {payload.context} by {payload.identity}", Tone.MUTED
-        case ev.Asked():
-            return f"you ask: {payload.text}", Tone.STRONG
-        case ev.PlanMade():
-            return f"plan made, {len(payload.steps)} steps", Tone.PLAIN
-        case ev.StepStarted():
-            return f"step {payload.step} begins", Tone.MUTED
-        case ev.StepEnded():
-            return f"step {payload.step} {payload.status.value}", Tone.MUTED
-        case ev.ToolStarted():
-            return f"{payload.title} ..", Tone.MUTED
-        case ev.ToolEnded():
-            return (f"  {payload.result}", Tone.PLAIN) if payload.ok else (f"  FAILED {payload.result}", Tone.BAD)
-        case ev.EvidenceAdded():
-            return f"evidence {payload.evidence.id}  {payload.evidence.quote}", Tone.ACCENT
-        case ev.FindingsRanked():
-            return "findings " + " ".join(f.id for f in payload.findings), Tone.STRONG
-        case ev.RemediesSuggested():
-            return f"{len(payload.remedies)} remedies suggested", Tone.PLAIN
-        case ev.Answered():
-            return f"answer: {payload.verdict.value}", Tone.STRONG
-        case ev.Proposed():
-            return f"proposed {payload.proposal.id}: {payload.proposal.title}", Tone.WARN
-        case ev.Decided():
-            return f"{payload.decision.answer.value.upper()} by {payload.decision.by}", Tone.WARN
-        case ev.Sending():
-            return f"{payload.proposal} sent", Tone.WARN
-        case ev.Concluded():
-            code = f" (HTTP {payload.outcome.status_code})" if payload.outcome.status_code else ""
-            return f"{payload.outcome.proposal} {payload.outcome.state.value}{code}", Tone.STRONG
-        case ev.Verified():
-            return f"check: {payload.healing.value}  {payload.text}", Tone.STRONG
-        case ev.UndoOffered():
-            return f"undo offered: {payload.text}", Tone.PLAIN
-        case ev.ErrorRaised():
-            return f"error: {payload.meaning}", Tone.BAD
-        case ev.SessionClosed():
-            return f"closed: {payload.result}", Tone.STRONG
-        case _:
-            words = getattr(payload, "text", "") or getattr(payload, "reason", "")
-            return f"{ev.NAMES[type(payload)].replace('_', ' ')}  {words}".rstrip(), Tone.MUTED
-
-
-def state_lines(player: Player, steps: Sequence[Line]) -> list[Line]:
+def state_lines(player: Player, step: Step, number: int) -> list[Line]:
     """Return what stands at this step, then the state of the case then."""
     event, case = player.event, player.case
     if event is None:
         return [line(("before the first step", Tone.MUTED))]
-    out = [line((f"AT STEP {player.position}  {clock(event.at)}", Tone.HEADING)), *payload_lines(event.payload)]
-    known = case.proposal(proposal_of(event.payload))
+    out = [line((f"AT STEP {number}  {clock(event.at)}  {step_text(step)}", Tone.HEADING), hang=2)]
+    payload = shown(player, step)
+    out += read_lines(player, step) if step.reads else payload_lines(payload)
+    known = case.proposal(proposal_of(payload))
     if known is not None:
         digest = known.decision.digest if known.decision else ""
         match = "  match" if digest == known.proposal.digest else "  NOT the proposal's" if digest else ""
@@ -320,8 +292,38 @@ def state_lines(player: Player, steps: Sequence[Line]) -> list[Line]:
         ("findings", " ".join(f.id for f in case.findings) or "none"),
         ("changes", " ".join(f"{p.proposal.id} {p.state.value}" for p in case.proposals) or "none"),
     ])  # fmt: skip
-    for finding in case.findings[:3]:
+    for finding in () if isinstance(payload, ev.FindingsRanked) else case.findings[:3]:
         out += finding_item(finding)
+    return out
+
+
+def shown(player: Player, step: Step) -> ev.Payload:
+    """Return the event of a step that says most: where we are in it, but no bookkeeping and no later one."""
+    until = min(max(player.position, step.first), step.last)
+    payloads = [event.payload for event in player.events[step.first - 1 : until]]
+    told = [each for each in payloads if not isinstance(each, BOOKKEEPING)]
+    return told[-1] if told else payloads[-1]
+
+
+def read_lines(player: Player, step: Step) -> list[Line]:
+    """Return the reads of a step, one a line with its evidence, as far as we are in it."""
+    names = {
+        event.payload.call
+        for event in player.events[step.first - 1 : min(player.position, step.last)]
+        if isinstance(event.payload, ev.ToolStarted)
+    }
+    calls = [call for call in player.case.calls if call.call in names]
+    out: list[Line] = []
+    for call in sorted(calls, key=lambda each: (each.ok or not each.done, not each.evidence))[:READS_SHOWN]:
+        word: Given = ("..", Tone.MUTED) if not call.done else ("ok", Tone.GOOD) if call.ok else ("FAILED", Tone.BAD)
+        right: list[Given] = [word, f" {seconds(call.seconds):>6}", (f"  {' '.join(call.evidence)}", Tone.ACCENT)]
+        out.append(line(call.title or call.tool, hang=2, right=right))
+        if call.done and not call.ok:
+            out.append(line((f"  {call.result}", Tone.BAD), hang=2))
+        for fact in filter(None, map(player.case.fact, call.evidence)):
+            out.append(line("  ", (clip(readable(fact.quote), 160), Tone.CODE), hang=2))
+    if len(calls) > READS_SHOWN:
+        out.append(line((f"and {len(calls) - READS_SHOWN} more; f shows every event", Tone.MUTED)))
     return out
 
 

@@ -253,7 +253,8 @@ async def test_replay_answers_every_key_and_ends_at_the_live_case() -> None:
         player = screen.player
         assert player.position == 1
         await pilot.press("full_stop", "full_stop")
-        assert player.position == 3
+        assert isinstance(player.events[2].payload, ev.PlanMade)
+        assert player.position == 4, "the plan's bookkeeping belongs to its step"
         await pilot.press("comma")
         assert player.position == 2
         await pilot.press("right_square_bracket")
