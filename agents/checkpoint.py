@@ -22,11 +22,15 @@ APPLICATION_ID: Final = 0x50494C43
 MAGIC: Final = b"SQLite format 3\x00"
 
 
-async def open_checkpoints(path: Path) -> AsyncSqliteSaver:
-    """Open the file, making it with mode 0600. Raises StoreError for one that is not ours or cannot be used."""
+async def open_checkpoints(path: Path | None) -> AsyncSqliteSaver:
+    """Open the file, making it with mode 0600; None keeps checkpoints in memory, for a session that is not recorded.
+
+    Raises StoreError for a file that is not ours or cannot be used.
+    """
     try:
-        _own(path)
-        connection = await aiosqlite.connect(path)
+        if path is not None:
+            _own(path)
+        connection = await aiosqlite.connect(path or ":memory:")
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
             f"The file {path} for resuming cannot be used.", "Check its folder, or remove it.", detail=str(error)

@@ -50,7 +50,7 @@ class GraphWorkflow:
         self,
         mind: Mind,
         gate: Gate | None,
-        checkpoints_path: Path,
+        checkpoints_path: Path | None,
         clock: Clock,
         limits: Limits | None = None,
         requests: Callable[[], int] = lambda: 0,

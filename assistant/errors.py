@@ -64,6 +64,7 @@ class StoreError(PilothouseError):
     """The session store cannot be used: locked, read-only, full, damaged or from a newer version."""
 
     code = "store"
+    exit_code = 4
 
 
 class RecordingError(PilothouseError):

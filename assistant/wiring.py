@@ -121,14 +121,17 @@ def _with_mind(
     from agents.expert.mind import ExpertMind
     from agents.graph import GraphWorkflow
     from assistant.session.clock import SystemClock
+    from assistant.store.memory import MemoryStore
     from assistant.tools.kube import KubeReader
 
     clock = SystemClock()
+    recorded = not isinstance(store, MemoryStore)
 
     def workflow(gate: Gate) -> GraphWorkflow:
         reader = KubeReader(backend.client, clock)
         mind = ExpertMind(reader, clock)
-        checkpoints = settings.state / CHECKPOINTS
+        # What is not recorded cannot be resumed, so its checkpoints need no file either.
+        checkpoints = settings.state / CHECKPOINTS if recorded else None
         workflows.append(GraphWorkflow(mind, gate, checkpoints, clock, requests=lambda: reader.requests))
         return workflows[-1]
 

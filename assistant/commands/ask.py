@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 
 from assistant.backend import Place
 from assistant.commands.opening import place_for, settings_of, working
@@ -12,7 +13,8 @@ from assistant.config import Settings
 from assistant.domain.case import Case
 from assistant.domain.event import Event, StepStarted
 from assistant.domain.finding import Verdict
-from assistant.errors import BudgetError, ClusterError, PilothouseError, UsageError
+from assistant.errors import BudgetError, ClusterError, PilothouseError, StoreError, UsageError
+from assistant.policy.sanitize import safe
 
 FAULT = 1
 WAITS = 3
@@ -47,6 +49,15 @@ async def _answer(settings: Settings, place: Place, question: str, form: str, pr
             unsubscribe()
             print("\r\x1b[K", end="", file=sys.stderr)
         case = work.session.case
+        trouble = work.store.trouble
+        if trouble is not None and propose and any(remedy.action for remedy in case.remedies):
+            # Nobody could take it over: a change that is not on record is not offered.
+            shown = tuple(item for item in case.proposals if item not in case.waiting)
+            _print(replace(case, proposals=shown), form)
+            text = f"The change is not held, because the session cannot be recorded: {trouble.meaning}"
+            raise StoreError(text, trouble.hint, detail=trouble.detail)
+        if trouble is not None:
+            print(safe(f"This session is not recorded: {trouble.meaning} {trouble.hint}"), file=sys.stderr)
         _raise_without_answer(case)
         _print(case, form)
         if case.waiting:

@@ -26,7 +26,7 @@ from assistant.gate.settings import Settings
 from assistant.gate.upstream import Upstream, load
 from assistant.loopback import identity
 from assistant.policy.redact import Redactor
-from assistant.store.journal import Journal
+from assistant.store.journal import Journal, open_journal
 
 _PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:[^a-z]|$)", re.IGNORECASE)
 
@@ -77,11 +77,10 @@ async def start(settings: Settings) -> Running:
     upstream = await asyncio.to_thread(load, settings.kubeconfig, settings.context, settings.exec_allow)
     try:
         cluster = await identify(upstream)
-        journal = Journal(Path(settings.state_dir), gate, cluster.fingerprint)
     except BaseException:
         await upstream.close()
         raise
-    journal.settle()
+    journal = open_journal(Path(settings.state_dir), gate, cluster.fingerprint)
     redactor = Redactor(os.urandom(32))
     production = settings.production if settings.production is not None else bool(_PRODUCTION.search(upstream.context))
     observe = settings.mode == "observe"

@@ -17,7 +17,7 @@ from sqlite_utils import Database, Migrations
 
 from assistant.domain.proposal import Decision, Outcome, Proposal, ProposalState
 from assistant.errors import StoreError
-from assistant.store.sqlite import open_database
+from assistant.store.sqlite import open_database, store_error
 from assistant.wire import decode, encode
 
 FILE: Final = "journal.db"
@@ -165,6 +165,59 @@ class Journal:
             "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, ?, ?, ?, ?, ?)",
             (proposal_id, self.gate, _now(), kind, self.cluster, data),
         )
+
+
+class NoJournal(Journal):
+    """Stands where the file cannot be used: nothing is on record, and every attempt to write says why and stops."""
+
+    def __init__(self, reason: StoreError) -> None:
+        """Keep the reason; nothing is opened."""
+        self._reason = reason
+
+    def decided(self, decision: Decision, mac: str = "", expires: str = "") -> None:
+        """Raise the reason."""
+        raise self._reason
+
+    def intent(self, proposal_id: str, digest: str, mac: str) -> None:
+        """Raise the reason."""
+        raise self._reason
+
+    def settle(self) -> tuple[Unfinished, ...]:
+        """Return nothing: what is on record cannot be told."""
+        return ()
+
+    def unknown(self) -> tuple[Unfinished, ...]:
+        """Return nothing: what is on record cannot be told."""
+        return ()
+
+    def kinds(self, proposal_id: str) -> tuple[str, ...]:
+        """Return nothing: what is on record cannot be told."""
+        return ()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _append(self, proposal_id: str, kind: str, data: str) -> None:
+        raise self._reason
+
+
+def open_journal(state_dir: Path, gate: str, cluster: str) -> Journal:
+    """Open the journal and settle what earlier gates left; without a usable file, one that refuses every change.
+
+    Reading a broken cluster must not depend on the disk. Changing it does.
+    """
+    try:
+        journal = Journal(state_dir, gate, cluster)
+    except StoreError as error:
+        return NoJournal(error)
+    except OSError as error:
+        return NoJournal(store_error(error, state_dir / FILE))
+    try:
+        journal.settle()
+    except StoreError as error:
+        journal.close()
+        return NoJournal(error)
+    return journal
 
 
 def _now() -> str:

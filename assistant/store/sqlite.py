@@ -169,8 +169,11 @@ class Connection:
         Raises StoreNewerError when the database has had migrations of that set which this version does not know.
         """
         tables = self.tables
-        pending = [item.name for item in migrations.pending(tables)]
-        applied = [item.name for item in migrations.applied(tables)]
+        try:
+            pending = [item.name for item in migrations.pending(tables)]
+            applied = [item.name for item in migrations.applied(tables)]
+        except sqlite3.Error as error:
+            raise store_error(error, self.path) from error
         known = {item.name for item in migrations.pending(_empty())}
         unknown = [name for name in applied if name not in known]
         if unknown:
