@@ -6,6 +6,7 @@ Apart because it is the only module that ever holds a credential of the cluster.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import hashlib
 import os
 import ssl
@@ -24,6 +25,7 @@ from assistant.errors import ClusterError
 from assistant.policy.limits import CONNECT_SECONDS, FIRST_BYTE_SECONDS, SEND_SECONDS
 
 _ABSENT: Final = "Check the path, or set KUBECONFIG or --context."
+_SHOWN_NAMES: Final = 12
 
 # What may lie between reading and passing on; with aiohttp's 64 KiB a large list is one long stop and go (measured).
 _READ_BYTES: Final = 1_048_576
@@ -196,9 +198,10 @@ def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...
     """Load a context. Raises ClusterError for a missing or broken file, an unknown context or a plugin not allowed."""
     source = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     if not any(Path(part).expanduser().is_file() for part in source.split(os.pathsep) if part):
-        raise ClusterError("There is no kubeconfig.", _ABSENT, detail=source)
+        raise ClusterError(f"There is no kubeconfig at {source}.", _ABSENT)
     try:
         merged = kube_config.KubeConfigMerger(source)  # type: ignore[no-untyped-call]
+        _check_context(merged, context)
         loader = kube_config.KubeConfigLoader(  # type: ignore[no-untyped-call]
             config_dict=merged.config, active_context=context, config_base_path=None
         )
@@ -213,8 +216,18 @@ def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...
     except Exception as error:  # the loader raises whatever YAML, base64 and its own checks raise
         detail = f"{type(error).__name__}: {error}"[:300]
         raise ClusterError(
-            "The kubeconfig cannot be used.", "Check it with: kubectl config view", detail=detail
+            f"The kubeconfig {source} cannot be used.", "Check it with: kubectl config view", detail=detail
         ) from error
+
+
+def _check_context(merged: Any, context: str | None) -> None:
+    if context is None:
+        return
+    names = [str(item["name"]) for item in merged.config.safe_get("contexts") or []]
+    if context not in names:
+        near = difflib.get_close_matches(context, names, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(names[:_SHOWN_NAMES]) or 'none'}."
+        raise ClusterError(f"The kubeconfig has no context {context!r}.", hint)
 
 
 def _check_exec(merged: Any, user_name: str, allowed: tuple[str, ...]) -> None:

@@ -73,6 +73,11 @@ class Terminal:
                 return self.text()
         raise AssertionError(f"the screen still shows {pattern!r}:\n{self.text()}")
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of the terminal, as a person drags its corner."""
+        self._screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
+
     def press(self, *keys: str) -> None:
         """Send keys: text as it is, or a name of `KEYS`."""
         for key in keys:
