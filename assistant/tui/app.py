@@ -192,6 +192,8 @@ class PilothouseApp(KeyedApp):
             session = await self.connect(self._incident, self._resume)
         except PilothouseError as error:
             self.failure = error
+            for screen in self.screens_of(InvestigateScreen):
+                screen.leave_empty_prompt()
             self.draw()
             return
         self.session = session
@@ -250,7 +252,7 @@ class PilothouseApp(KeyedApp):
             self.stopping = False
         if event.kind == "proposed" and (waiting := case.waiting):
             self.call_later(self._announce, waiting[-1].proposal.id)
-        if self._flush_timer is None:
+        if self._flush_timer is None and self.is_running:
             self._flush_timer = self.set_timer(FLUSH_SECONDS, self._flushed)
 
     def _flushed(self) -> None:
@@ -304,11 +306,8 @@ class PilothouseApp(KeyedApp):
         """Ask, steer a running turn, or keep the text until the session is there."""
         if self.session is None:
             self._queued.append(text)
-            self.tell(
-                "kept; it is sent when the cluster answers"
-                if self.failure is None
-                else "kept; not connected (r tries again)"
-            )
+            waits = "it is sent when the cluster answers" if self.failure is None else "not connected (r tries again)"
+            self.tell(f"kept; {waits}")
             return
         self.run_worker(self._send(text), group="ask")
 

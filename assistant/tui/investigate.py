@@ -8,12 +8,12 @@ from textual import events
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
 
-from assistant.errors import PilothouseError
 from assistant.policy.sanitize import safe
 from assistant.tui.keys import Place, bindings
-from assistant.tui.lines import BLANK, Line, Tone, line
+from assistant.tui.lines import Line, Tone, line
 from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.view import LinesView, Row, Rule
+from assistant.tui.welcome import welcome_lines
 
 if TYPE_CHECKING:
     from assistant.tui.prompt import Prompt
@@ -87,7 +87,12 @@ class InvestigateScreen(CaseScreen):
             self.prompt.focus()
             self.refresh_case()
         early, self._early = self._early, []
-        for event in early:
+        for place, event in enumerate(early):
+            if isinstance(event, events.Key) and event.key == "escape":
+                self.back()
+                for later in early[place + 1 :]:
+                    self.app.post_message(later)
+                return
             self.prompt.post_message(event)
 
     def admit(self, event: events.Key) -> bool:
@@ -96,7 +101,7 @@ class InvestigateScreen(CaseScreen):
             return True
         if event.key == "backspace":
             del self._early[-1:]
-        elif event.is_printable or event.key in ("enter", "ctrl+j"):
+        elif event.is_printable or event.key in ("enter", "ctrl+j", "escape"):
             self._early.append(event)
         self._show_early()
         return False
@@ -147,6 +152,11 @@ class InvestigateScreen(CaseScreen):
         self._offered = text
         if self._furnished:
             self.prompt.fill(text)
+
+    def leave_empty_prompt(self) -> None:
+        """Let the keys of a failure (c, r, !) work at once; nobody is interrupted who types already."""
+        if self._furnished and self.typing and not self.prompt.text:
+            self.set_focus(self.query_one("#transcript"))
 
     def state_word(self) -> str:
         """Return `prompt` where letters are text."""
@@ -201,36 +211,16 @@ class InvestigateScreen(CaseScreen):
 
     def _welcome(self) -> list[Line]:
         app = self.host
-        if app.failure is not None:
-            error: PilothouseError = app.failure
-            out = [BLANK, line(("not connected: ", Tone.BAD), error.meaning, hang=2)]
-            out += [line(("do: ", Tone.STRONG), error.hint, hang=4)] if error.hint else []
-            if app.practice:
-                count = len(app.practice)
-                out += [
-                    BLANK,
-                    line(
-                        "Or practise: ", ("c", Tone.STRONG), f" lists {count} recorded clusters that need no network."
-                    ),
-                ]
-            out += [line(("! shows the raw text, r tries again", Tone.MUTED))]
-            return out
-        if app.session is None:
-            return [
-                BLANK,
-                line(
-                    ("connecting ..", Tone.MUTED), "  you can type already; it is sent when the cluster answers", hang=2
-                ),
-            ]
-        place = app.case.namespace or "this cluster"
-        return [
-            BLANK,
-            line(("Ask what is wrong.", Tone.STRONG), " Nothing is changed before you approve it.", hang=2),
-            BLANK,
-            *(line("  - ", text, hang=4) for text in suggestions(place)),
-            BLANK,
-            line(("? shows the keys (esc first: the prompt takes letters as text)", Tone.MUTED), hang=2),
-        ]  # fmt: skip
+        return welcome_lines(
+            app.failure, practice=len(app.practice), connected=app.session is not None,
+            place=app.case.namespace if app.opened else "", typing=self.typing,
+        )  # fmt: skip
+
+    def on_descendant_focus(self) -> None:
+        """Say which keys work in this state."""
+        super().on_descendant_focus()
+        if not self.host.opened:
+            self.refresh_case()
 
     # Events of the parts -----------------------------------------------------------------------------------------
 
@@ -267,7 +257,7 @@ class InvestigateScreen(CaseScreen):
     def back(self) -> None:
         """Leave the prompt for the transcript; the text stays."""
         if self.typing:
-            self.query_one("#transcript" if self.query_one("#transcript").display else "#items").focus()
+            self.set_focus(self.query_one("#transcript" if self.query_one("#transcript").display else "#items"))
         elif self.has_class("-case"):
             self.remove_class("-case")
             self.query_one("#transcript").focus()
@@ -385,12 +375,3 @@ class InvestigateScreen(CaseScreen):
 
         payload = entry.payload
         return safe(payload.markdown if isinstance(payload, Answered) else getattr(payload, "text", ""))
-
-
-def suggestions(place: str) -> list[str]:
-    """Return questions that always make sense."""
-    return [
-        f"Is anything wrong in {place}?",
-        "What changed shortly before it broke?",
-        "Why does this pod not become ready?",
-    ]

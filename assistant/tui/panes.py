@@ -19,6 +19,10 @@ TABS = ("Evidence", "Findings", "Changes", "Plan")
 ROLE_WORDS = {Role.ROOT_CAUSE: "ROOT CAUSE", Role.CONSEQUENCE: "follows", Role.NOTE: "note"}
 
 
+ENDED_UNSENT = frozenset({ProposalState.WITHDRAWN, ProposalState.EXPIRED, ProposalState.DENIED, ProposalState.VOID})
+"""Nothing was sent: the remedy behind such a proposal can be examined anew."""
+
+
 def tab_line(case: Case, chosen: int) -> Line:
     """Return the row of tabs with counts; the chosen one stands in brackets."""
     counts = (len(case.evidence), len(case.findings), len(case.proposals) or len(case.remedies), len(case.plan))
@@ -91,7 +95,7 @@ def change_items(case: Case, now: datetime) -> list[Line]:
     out: list[Line] = []
     for known in reversed(case.proposals):
         out += proposal_item(known, now)
-    taken = {known.proposal.origin.remedy for known in case.proposals}
+    taken = {known.proposal.origin.remedy for known in case.proposals if known.state not in ENDED_UNSENT}
     for remedy in case.remedies:
         if remedy.id in taken:
             continue

@@ -12,7 +12,6 @@ from assistant.policy.sanitize import clip
 from assistant.tui.lines import Line, Tone, line
 from assistant.tui.quotes import readable
 
-
 LONGEST_TEXT = 76
 """Cells of a step in the list: two rows at most; the whole text stands beside it."""
 

@@ -205,7 +205,8 @@ class Transcript:
             case ev.Stopped():
                 return [line(("stopped: ", Tone.WARN), payload.reason, hang=2, ref=ref)]
             case ev.Resumed():
-                return [line((f"resumed after event {payload.after}", Tone.MUTED), ref=ref)]
+                then = "" if payload.continues else ": ask on; 3, then p has a suggested change examined again"
+                return [line((f"resumed after event {payload.after}{then}", Tone.MUTED), hang=2, ref=ref)]
             case ev.SessionClosed():
                 return [line(("closed: ", Tone.MUTED), payload.result or "no result", hang=2, ref=ref)]
             case ev.Proposed() | ev.Decided() | ev.Sending() | ev.Concluded() | ev.Verified() | ev.UndoOffered():
