@@ -157,3 +157,22 @@ def node(number: int) -> dict[str, Any]:
         "status": {"capacity": capacity, "allocatable": capacity,
                    "conditions": [{"type": k, "status": v, "lastHeartbeatTime": AT} for k, v in kinds.items()]},
     }  # fmt: skip
+
+
+def endpoint_slice(number: int, pods: int) -> dict[str, Any]:
+    namespace, app, _, _ = place(number * REPLICAS)
+    endpoints = []
+    for one in range(number * REPLICAS, min(pods, (number + 1) * REPLICAS)):
+        made = pod(one, managed=False)
+        reference = {"kind": "Pod", "namespace": namespace, "name": made["metadata"]["name"]}
+        conditions = {"ready": True, "serving": True, "terminating": False}
+        endpoints.append(
+            {"addresses": [made["status"]["podIP"]], "conditions": conditions, "targetRef": reference,
+             "nodeName": made["spec"]["nodeName"]}
+        )  # fmt: skip
+    return {
+        "metadata": {"name": f"{app}-1", "namespace": namespace, "uid": uid(f"slice{number}"),
+                     "labels": {"kubernetes.io/service-name": app}},
+        "addressType": "IPv4", "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from agents.expert.answer import answer
 from agents.expert.catalogue import SUBJECTS, Subject
@@ -34,6 +35,7 @@ class ExpertMind:
         """Keep the reader (one a session) and the clock that verification waits by."""
         self._reader = reader
         self._clock = clock
+        self._logs: tuple[ClusterView, datetime, list[tuple[str, str, str, bool]]] | None = None
         self._touched: dict[tuple[str, str], frozenset[str]] = {}
 
     @property
@@ -131,7 +133,14 @@ class ExpertMind:
         groups = {name: info.group for name, info in kinds.items()}
         await self._reader.read(reads_of(subject, groups, namespace), recorder, step)
         if subject.logs:
-            await self._reader.logs(logs_of(self._reader.view), recorder, step)
+            await self._reader.logs(self._wanted_logs(), recorder, step)
+
+    def _wanted_logs(self) -> list[tuple[str, str, str, bool]]:
+        # Every subject with logs has read the same pods, and a log that was read changes nothing about which to read.
+        view = self._reader.view
+        if self._logs is None or self._logs[0] is not view or self._logs[1] != view.now:
+            self._logs = (view, view.now, logs_of(view))
+        return self._logs[2]
 
 
 def _safely(analyze: Callable[[ClusterView], list[Draft]], view: ClusterView) -> list[Draft]:

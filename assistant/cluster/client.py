@@ -7,6 +7,7 @@ It cannot write: there is no method for it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from assistant.cluster.sharing import Shared
 from assistant.errors import ClusterError, ForbiddenError, NotFoundError
 
 CHUNK = 500
@@ -130,7 +132,7 @@ class ClusterClient:
         """Return the JSON object of a GET. Raises like `get_bytes`, and ClusterError for a body that is none."""
         data = await self.get_bytes(path, query, accept)
         try:
-            value = msgspec.json.decode(data)
+            value = _decoded(data)
         except msgspec.DecodeError as error:
             raise ClusterError("The answer is not JSON.", "Something in between may have changed it.") from error
         if not isinstance(value, dict):
@@ -149,12 +151,13 @@ class ClusterClient:
 
     async def _list(self, path: str, query: dict[str, str]) -> Listing:
         items: list[dict[str, Any]] = []
+        shared = Shared()
         page, before = "", self.received_bytes
         while True:
             asked = {**query, "limit": str(CHUNK)} | ({"continue": page} if page else {})
             answer = await self.get_json(path, asked)
             found = answer.get("items")
-            items += [i for i in found if isinstance(i, dict)] if isinstance(found, list) else []
+            items += shared.items(found) if isinstance(found, list) else []
             meta = answer.get("metadata")
             page = str(meta.get("continue") or "") if isinstance(meta, dict) else ""
             if not page:
@@ -185,6 +188,17 @@ class ExpiredError(ClusterError):
     """The list's continue token has expired (410); the list has to be read again."""
 
     code = "expired"
+
+
+def _decoded(data: bytes) -> Any:
+    # JSON has no cycles: looking for some while it is built finds nothing and takes most of the time (measured: 4 to 1).
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return msgspec.json.decode(data)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _error(status: int, data: bytes) -> ClusterError:

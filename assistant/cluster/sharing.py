@@ -1,0 +1,52 @@
+"""Keeps one copy of what many objects of a list have in common, and drops what nobody reads.
+
+Apart from the client, because it is about memory and nothing else: the pods of a workload carry the same environment,
+probes and volumes, and decoded JSON takes about five times the room of its text (measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+_CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
+_LARGEST_BYTES: Final = 65_536
+
+
+class Shared:
+    """The parts seen so far in one list. What it returns must not be changed in place: others hold it too."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._seen: dict[bytes, Any] = {}
+
+    def items(self, items: Iterable[Any]) -> list[dict[str, Any]]:
+        """Return the objects among `items`, without managedFields, with equal parts of their specs held once."""
+        kept = [item for item in items if isinstance(item, dict)]
+        for item in kept:
+            meta, spec = item.get("metadata"), item.get("spec")
+            if isinstance(meta, dict):
+                meta.pop("managedFields", None)
+                self._parts(meta)
+            if isinstance(spec, dict):
+                template = spec.get("template")
+                inner = template.get("spec") if isinstance(template, dict) else None
+                self._spec(inner if isinstance(inner, dict) else spec)
+        return kept
+
+    def _spec(self, spec: dict[str, Any]) -> None:
+        for group in _CONTAINERS:
+            containers = spec.get(group)
+            for container in containers if isinstance(containers, list) else ():
+                if isinstance(container, dict):
+                    self._parts(container)
+        self._parts(spec, _CONTAINERS)
+
+    def _parts(self, whole: dict[str, Any], left: tuple[str, ...] = ()) -> None:
+        for name, value in whole.items():
+            if isinstance(value, dict | list) and name not in left:
+                key = msgspec.json.encode(value)
+                if len(key) <= _LARGEST_BYTES:
+                    whole[name] = self._seen.setdefault(key, value)
