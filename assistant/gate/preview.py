@@ -22,6 +22,7 @@ from assistant.errors import ClusterError
 from assistant.gate.facts import ask, surroundings
 from assistant.gate.identity import ClusterIdentity
 from assistant.gate.prepare import JSON_PATCH, Prepared, media_type, parse_body, prepare
+from assistant.gate.shown import shown_body
 from assistant.gate.title import title_of
 from assistant.gate.upstream import Upstream
 from assistant.policy.api_path import ApiPath, Refused, read_path
@@ -116,15 +117,15 @@ class Examiner:
             id=f"P{secrets.token_hex(4)}",
             action=Action(
                 prepared.method, prepared.path, target, prepared.query, prepared.content_type,
-                self._shown_body(prepared.body, target.kind),
+                self._shown_body(prepared.body, target.kind, live),
             ),
             request_class=verdict.request_class,
             digest="",
             origin=origin,
             cluster=self._cluster.name,
             identity=self._cluster.user,
-            title=self._redactor.text(title_of(asked.method, api, target, ours))[0],
-            kubectl=self._kubectl(asked, target, parsed, ours),
+            title=self._redactor.text(title_of(asked.method, api, target, ours, exists=live is not None))[0],
+            kubectl=self._kubectl(asked, target, parsed, ours, live),
             diff=lines,
             checks=tuple(checks),
             impact=impact_of(around),
@@ -241,13 +242,13 @@ class Examiner:
         undo_deleting: bool,
     ) -> list[Change]:  # fmt: skip
         if prepared.method == "POST" and api.sub:
-            before, after, touched = {}, _shown(self._redactor, parsed, target), leaves(parsed)
+            before, after, touched = {}, shown_body(self._redactor, parsed, target.kind, live), leaves(parsed)
         elif undo_deleting:
             whole = {key: value for key, value in (live or {}).items() if key != "status"}
             notes = {k: v for k, v in at(whole, "metadata", default={}).items() if k != "managedFields"}
             before, after, touched = self._clean({**whole, "metadata": notes}, target), {}, frozenset({()})
         elif dry.after is None:
-            before, after, touched = {}, _shown(self._redactor, parsed, target), frozenset({()})
+            before, after, touched = {}, shown_body(self._redactor, parsed, target.kind, live), frozenset({()})
         else:
             before, after = self._clean(live or {}, target), self._clean(dry.after, target)
             patch = media_type(prepared.content_type) == JSON_PATCH and isinstance(parsed, list)
@@ -266,25 +267,22 @@ class Examiner:
             return []
         if dry.after is not None:
             return [change for change in found if change.origin is LineOrigin.OURS]
-        return requested(_shown(self._redactor, parsed, target), self._clean(live or {}, target))
+        return requested(shown_body(self._redactor, parsed, target.kind, live), self._clean(live or {}, target))
 
-    def _kubectl(self, asked: Prepared, target: Target, parsed: Any, ours: list[Change]) -> str:
+    def _kubectl(self, asked: Prepared, target: Target, parsed: Any, ours: list[Change], live: Obj | None) -> str:
         action = Action(asked.method, asked.path, target, asked.query, media_type(asked.content_type), asked.body)
-        return self._redactor.text(kubectl_line(action, _shown(self._redactor, parsed, target), ours))[0]
+        return self._redactor.text(kubectl_line(action, shown_body(self._redactor, parsed, target.kind, live), ours))[0]
 
     def _clean(self, value: Obj, target: Target) -> Obj:
         clean, _ = self._redactor.object({"kind": target.kind, **value}, target.kind)
         return clean if isinstance(clean, dict) else {}
 
-    def _shown_body(self, body: str, kind: str) -> str:
+    def _shown_body(self, body: str, kind: str, live: Obj | None) -> str:
         if not body:
             return ""
-        clean, count = self._redactor.object(json.loads(body), kind)
-        return json.dumps(clean, separators=(",", ":"), ensure_ascii=False) if count else body
-
-
-def _shown(redactor: Redactor, parsed: Any, target: Target) -> Any:
-    return redactor.object(parsed, target.kind)[0]
+        parsed = json.loads(body)
+        clean = shown_body(self._redactor, parsed, kind, live)
+        return body if clean == parsed else json.dumps(clean, separators=(",", ":"), ensure_ascii=False)
 
 
 def _live_target(api: ApiPath, parsed: Any) -> str:

@@ -13,10 +13,10 @@ from assistant.policy.summary import each, summary
 _FEW = 3
 
 
-def title_of(method: str, api: ApiPath, target: Target, found: Sequence[Change]) -> str:
+def title_of(method: str, api: ApiPath, target: Target, found: Sequence[Change], *, exists: bool) -> str:
     """Return what the change does, such as `set image of container web in Deployment shop/web: 5.21.0 → 5.12.0`.
 
-    `found` is what the request changes in the object, without secret values.
+    `found` is what the request changes in the object, without secret values; an apply to none makes it.
     """
     match method:
         case "DELETE" if api.name:
@@ -28,6 +28,8 @@ def title_of(method: str, api: ApiPath, target: Target, found: Sequence[Change])
         case "POST" if api.sub:
             return f"{api.sub} of {target}"
         case "POST":
+            return f"create {target}"
+        case _ if not exists:
             return f"create {target}"
         case "PUT" if api.sub not in ("", "scale") or not 0 < len(each(found)) <= _FEW:
             return f"replace {api.sub + ' of ' if api.sub else ''}{target}"
