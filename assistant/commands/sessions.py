@@ -17,7 +17,7 @@ from assistant.config import Settings
 from assistant.domain.case import Case, fold
 from assistant.domain.event import Concluded, Decided, Event, Proposed, Verified
 from assistant.errors import StoreError, UsageError
-from assistant.policy.sanitize import safe
+from assistant.policy.sanitize import SafeText, safe
 
 if TYPE_CHECKING:
     from assistant.session.library import LibraryRow
@@ -165,13 +165,14 @@ def _show(settings: Settings, name: str, form: str) -> int:
 def _show_changes(events: Sequence[Event]) -> None:
     from assistant.plain.lines import event_lines
 
-    case, lines = Case(), []
+    case = Case()
+    lines: list[SafeText] = []
     for event in events:
         case = case.apply(event)
         if isinstance(event.payload, Proposed | Decided | Concluded | Verified):
-            lines += [f"  {event.at:%H:%M:%S}  {line}" for line in event_lines(event, case)]
+            lines += event_lines(event, case)
     if lines:
-        print("\nchanges (UTC):")
+        print("\nchanges:")
         print("\n".join(lines))
 
 

@@ -36,7 +36,8 @@ def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH) -> list[Sa
     )
     query = "&".join(f"{key}={value}" for key, value in proposal.action.query)
     lines += _block("request", f"{proposal.action.method} {proposal.action.path}{'?' + query if query else ''}", width)
-    lines += _block("kubectl", proposal.kubectl or "no equivalent", width)
+    # Never wrapped, to be copied.
+    lines.append(SafeText(f"kubectl: {one_line(proposal.kubectl) or 'no equivalent'}"))
     lines += _diff(proposal)
     for check in proposal.checks:
         lines += _block(f"check {check.result.value}", f"{check.name}: {check.text}", width)
