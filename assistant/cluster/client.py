@@ -191,7 +191,7 @@ class ExpiredError(ClusterError):
 
 
 def _decoded(data: bytes) -> Any:
-    # JSON has no cycles: looking for some while it is built finds nothing and takes most of the time (measured: 4 to 1).
+    # JSON has no cycles: looking for some while it is built finds none and takes most of the time (measured: 4 to 1).
     collects = gc.isenabled()
     gc.disable()
     try:

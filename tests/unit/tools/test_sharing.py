@@ -16,10 +16,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(["metadata", "spec", "containers", "env", "template", "initContainers", "labels", "volumes"])
-OBJECTS = st.lists(
-    st.dictionaries(KEYS, st.one_of(JSON, st.dictionaries(KEYS, st.one_of(JSON, st.lists(st.dictionaries(KEYS, JSON)))))),
-    max_size=6,
-)  # fmt: skip
+INNER = st.one_of(JSON, st.lists(st.dictionaries(KEYS, JSON), max_size=3))
+OBJECTS = st.lists(st.dictionaries(KEYS, st.one_of(JSON, st.dictionaries(KEYS, INNER))), max_size=6)
 
 
 @given(OBJECTS)
