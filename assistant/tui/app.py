@@ -284,7 +284,7 @@ class PilothouseApp(KeyedApp):
             self.open_approvals(proposal_id)
             return
         self.bell()
-        self.tell("a change waits for you: f2 opens it")
+        self.tell("f2 opens the change")
 
     def tell(self, text: str) -> None:
         """Show a sentence in the status row until the next one."""

@@ -88,7 +88,7 @@ class TextScreen(KeyedScreen[None], ModalScreen[None]):
         view.show(self._lines)
         view.focus()
         if self._reveal >= 0:
-            self.call_after_refresh(view.reveal_line, self._reveal)
+            self.call_after_refresh(view.open_at, self._reveal)
 
     def action_go(self) -> None:
         """`g` goes to the top here; an overlay is closed before another screen is opened."""

@@ -130,7 +130,7 @@ class ReplayScreen(CaseScreen):
         step = self._steps[here] if self._steps else Step(0, 0, 0.0, "", Tone.PLAIN)
         self.query_one("#state", LinesView).show(state_lines(player, step, here + 1), reset=True)
         speed = "instant" if player.speed == 0 else f"x{player.speed:g}"
-        gap = "  idle gap shortened" if player.gap_shortened(player.position) else ""
+        gap = "  idle gap cut" if player.gap_shortened(player.position) else ""
         self.query_one("#timeline", Row).show(timeline(player, self.size.width), line((f" {LEGEND}", Tone.MUTED)))
         self.query_one("#position", Row).show(
             line(
@@ -274,7 +274,8 @@ def state_lines(player: Player, step: Step, number: int) -> list[Line]:
         return [line(("before the first step", Tone.MUTED))]
     out = [line((f"AT STEP {number}  {clock(event.at)}  {step_text(step)}", Tone.HEADING), hang=2)]
     payload = shown(player, step)
-    out += read_lines(player, step) if step.reads else payload_lines(payload)
+    told = read_lines(player, step) if step.reads else payload_lines(payload)
+    out += [each for each in told if each.text != step_text(step)]
     known = case.proposal(proposal_of(payload))
     if known is not None:
         digest = known.decision.digest if known.decision else ""

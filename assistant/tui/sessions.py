@@ -105,7 +105,7 @@ class SessionsScreen(CaseScreen):
         found = f"with “{self._query}”" if self._query else "newest first"
         more = f"{ROWS} or more" if len(self._listed) >= ROWS else str(len(self._listed))
         self.query_one("#count", Row).show(
-            line((" SESSIONS ", Tone.HEADING), f"{more} {found}", right=[("/ searches all text ", Tone.MUTED)])
+            line((" SESSIONS ", Tone.HEADING), f"{more}, {found}", right=[("/ searches all text ", Tone.MUTED)])
         )
         lines = [each for listed in self._listed for each in row_lines(listed)]
         if self._trouble:
@@ -230,7 +230,11 @@ def state_words(listed: ListedSession) -> list[Given]:
     row = listed.row
     tone = {"fault": Tone.BAD, "healthy": Tone.GOOD}.get(row.verdict, Tone.WARN)
     out: list[Given] = [(row.verdict, tone), " "] if row.verdict else []
-    return [*out, ("interrupted", Tone.WARN) if listed.interrupted else (row.status, Tone.MUTED)]
+    if listed.interrupted:
+        return [*out, ("interrupted", Tone.WARN)]
+    # After a change the result says more than that the session is over.
+    ended = row.result if row.applied and row.result and row.status in ("done", "closed") else row.status
+    return [*out, (ended, Tone.GOOD if ended == "fixed" else Tone.MUTED)]
 
 
 def row_lines(listed: ListedSession) -> list[Line]:

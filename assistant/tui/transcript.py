@@ -224,6 +224,7 @@ class Transcript:
         checked = (
             block("Checked: " + ", ".join(payload.checked), Tone.MUTED, indent=2, ref=ref) if payload.checked else []
         )
+        body = [*body, BLANK] if checked else body
         return [BLANK, head, *body, *checked, BLANK]
 
 

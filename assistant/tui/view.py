@@ -295,6 +295,11 @@ class LinesView(ScrollView, can_focus=True):
             region = Region(0, row, 1, row_count(self._lines[index], max(self._width, 4)))
             self.scroll_to_region(region, animate=False, force=True)
 
+    def open_at(self, index: int) -> None:
+        """Scroll so that a line stands in the upper third, with what leads to it above."""
+        if index < len(self._first_row):
+            self.scroll_to(y=max(0, self._first_row[index] - self._height() // 3), animate=False, force=True)
+
     def pick(self, ref: str, *, reveal: bool = True) -> None:
         """Put the cursor on an item."""
         if ref == self.cursor:

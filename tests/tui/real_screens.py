@@ -32,14 +32,14 @@ INCIDENT = "missing-image"
 LIMIT_SECONDS = 90.0
 
 
-async def until(pilot: Pilot[int], what: str, holds: Callable[[], object]) -> None:
+async def until(pilot: Pilot[int], what: str, holds: Callable[[], object], rest_seconds: float = 0.3) -> None:
     """Go on once `holds` does. Raises TimeoutError with `what` was waited for."""
     limit = time.monotonic() + LIMIT_SECONDS
     while not holds():
         if time.monotonic() > limit:
             raise TimeoutError(f"it never happened: {what}")
-        await pilot.pause(0.05)
-    await pilot.pause(0.3)
+        await pilot.pause(0.01)
+    await pilot.pause(rest_seconds)
 
 
 async def shots(size: tuple[int, int], folder: Path) -> dict[str, str]:
@@ -77,9 +77,9 @@ async def _walk(app: PilothouseApp, pilot: Pilot[int], shoot: Callable[[str], No
     assert isinstance(screen, InvestigateScreen)
     assert screen.prompt.text == incident(INCIDENT).symptom
     await pilot.press("enter")
-    await until(pilot, "reads", lambda: len(app.case.calls) > 3)
+    await until(pilot, "reads", lambda: len(app.case.calls) > 3, rest_seconds=0.0)
     app.draw()
-    await pilot.pause(0.05)
+    await pilot.pause()
     shoot("investigate-running")
     await until(pilot, "a change that waits", lambda: app.case.waiting)
     shoot("investigate-answered")
