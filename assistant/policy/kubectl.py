@@ -79,7 +79,9 @@ def _special(api: ApiPath, kind: str, thing: str, found: Sequence[Change]) -> li
     if not found or any(isinstance(c.after, str) and has_placeholder(c.after) for c in found):
         return []
     places = [place_of(change.path) for change in found]
-    if [change.path for change in found] == [("spec", "replicas")] and api.resource in _SCALED:
+    if [change.path for change in found] == [("spec", "replicas")] and isinstance(found[0].after, int):
+        if api.resource not in _SCALED:
+            return []
         return ["scale", thing, f"--replicas={found[0].after}"]
     if api.sub:
         return []

@@ -66,8 +66,13 @@ def each(found: Sequence[Change]) -> list[Change]:
     out: list[Change] = []
     for change in found:
         out.extend(_apart(change))
-    drops = (*_DROPPED, *BOOKKEEPING)
-    return [change for change in out if not any(change.path[: len(drop)] == drop for drop in drops)]
+    named = _without(out, _DROPPED)
+    # A request that writes nothing but bookkeeping (a status, say) must not read as one that changes nothing.
+    return _without(named, BOOKKEEPING) or named
+
+
+def _without(found: Sequence[Change], places: Sequence[Path]) -> list[Change]:
+    return [change for change in found if not any(change.path[: len(place)] == place for place in places)]
 
 
 def applied(found: Sequence[Change]) -> bool:
@@ -97,7 +102,7 @@ def env_value(change: Change) -> str | None:
 
 def is_restart(found: Sequence[Change]) -> bool:
     """Say whether all that changes is the annotation that `kubectl rollout restart` sets."""
-    return [change.path[-2:] for change in found] == [("annotations", RESTARTED_AT)]
+    return [change.path for change in found] == [("spec", "template", "metadata", "annotations", RESTARTED_AT)]
 
 
 def summary(found: Sequence[Change], target: Target, verb: str = "change") -> str:
@@ -142,7 +147,7 @@ def _one(change: Change, target: Target) -> str:
     place = place_of(change.path)
     if not change.path:
         return f"replace {target}"
-    if change.path == ("spec", "replicas"):
+    if change.path == ("spec", "replicas") and not _is_gone(change.after):
         before = f" {_plain(change.before)}" if _plain(change.before) else ""
         return f"scale {target}{before} → {_plain(change.after)}"
     if word := switched(change, target.kind):

@@ -138,6 +138,14 @@ def test_an_apply_is_told_as_an_apply_and_not_by_its_bookkeeping() -> None:
     assert summary(found, WEB) == "scale Deployment shop/web 2 → 3"
 
 
+def test_a_title_never_plays_a_change_down() -> None:
+    status = requested({"status": {"phase": "Running"}}, {"status": {"phase": "Failed"}})
+    assert summary(status, WEB) == "change status.phase of Deployment shop/web: Failed → Running"
+    mark = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
+    assert "restart Deployment" not in summary(requested(mark, DEPLOYMENT), WEB)
+    assert summary(requested({"spec": {"replicas": None}}, DEPLOYMENT), WEB).startswith("remove replicas")
+
+
 def test_one_line_of_a_long_text_is_shown_alone() -> None:
     before = {"data": {"app.json": '{\n  "pool": twenty,\n  "x": 1\n}'}}
     after = {"data": {"app.json": '{\n  "pool": 20,\n  "x": 1\n}'}}
