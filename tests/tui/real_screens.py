@@ -18,6 +18,8 @@ from textual.pilot import Pilot
 from assistant.backend import Place
 from assistant.commands.terminal import Connections, LazyLibrary
 from assistant.config import Settings
+from assistant.domain.case import Case
+from assistant.domain.event import Event
 from assistant.domain.proposal import ProposalState
 from assistant.practice import incident, incidents
 from assistant.tui.app import PilothouseApp
@@ -30,16 +32,17 @@ from tests.tui.screens import SIZES
 
 INCIDENT = "missing-image"
 LIMIT_SECONDS = 90.0
+READS_BEFORE_PICTURE = 60
 
 
-async def until(pilot: Pilot[int], what: str, holds: Callable[[], object], rest_seconds: float = 0.3) -> None:
+async def until(pilot: Pilot[int], what: str, holds: Callable[[], object]) -> None:
     """Go on once `holds` does. Raises TimeoutError with `what` was waited for."""
     limit = time.monotonic() + LIMIT_SECONDS
     while not holds():
         if time.monotonic() > limit:
             raise TimeoutError(f"it never happened: {what}")
         await pilot.pause(0.01)
-    await pilot.pause(rest_seconds)
+    await pilot.pause(0.3)
 
 
 async def shots(size: tuple[int, int], folder: Path) -> dict[str, str]:
@@ -76,11 +79,19 @@ async def _walk(app: PilothouseApp, pilot: Pilot[int], shoot: Callable[[str], No
     screen = app.screen
     assert isinstance(screen, InvestigateScreen)
     assert screen.prompt.text == incident(INCIDENT).symptom
+    reads = 0
+
+    def running(event: Event, case: Case) -> None:
+        # The turn is over in less than a second, so the picture is taken from within it.
+        nonlocal reads
+        reads += event.kind == "tool_started"
+        if event.kind == "tool_started" and reads == READS_BEFORE_PICTURE:
+            app.draw()
+            shoot("investigate-running")
+
+    assert app.session is not None
+    app.session.subscribe(running)
     await pilot.press("enter")
-    await until(pilot, "reads", lambda: len(app.case.calls) > 3, rest_seconds=0.0)
-    app.draw()
-    await pilot.pause()
-    shoot("investigate-running")
     await until(pilot, "a change that waits", lambda: app.case.waiting)
     shoot("investigate-answered")
     await pilot.press("escape", "1", "enter")
