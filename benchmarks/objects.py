@@ -86,7 +86,7 @@ def pod(number: int, *, managed: bool = True) -> dict[str, Any]:
                  "readinessProbe": {"httpGet": {"path": "/ready", "port": "http", "scheme": "HTTP"},
                                     "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1,
                                     "failureThreshold": 3},
-                 "volumeMounts": [{"name": "kube-api-access", "readOnly": True,
+                 "volumeMounts": [{"name": f"kube-api-access-{digest(name)[:5]}", "readOnly": True,
                                    "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}],
                  "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"},
             ],
@@ -95,7 +95,7 @@ def pod(number: int, *, managed: bool = True) -> dict[str, Any]:
             "schedulerName": "default-scheduler",
             "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute",
                              "tolerationSeconds": 300}],
-            "volumes": [{"name": "kube-api-access", "projected": {"defaultMode": 420, "sources": [
+            "volumes": [{"name": f"kube-api-access-{digest(name)[:5]}", "projected": {"defaultMode": 420, "sources": [
                 {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
                 {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}]}}],
         },

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-_CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
+# Lists whose items have names of their own (a pod's token volume does), but parts in common.
+_NAMED: Final = ("containers", "initContainers", "ephemeralContainers", "volumes")
 _LARGEST_BYTES: Final = 65_536
 
 
@@ -37,12 +38,12 @@ class Shared:
         return kept
 
     def _spec(self, spec: dict[str, Any]) -> None:
-        for group in _CONTAINERS:
-            containers = spec.get(group)
-            for container in containers if isinstance(containers, list) else ():
-                if isinstance(container, dict):
-                    self._parts(container)
-        self._parts(spec, _CONTAINERS)
+        for group in _NAMED:
+            named = spec.get(group)
+            for item in named if isinstance(named, list) else ():
+                if isinstance(item, dict):
+                    self._parts(item)
+        self._parts(spec, _NAMED)
 
     def _parts(self, whole: dict[str, Any], left: tuple[str, ...] = ()) -> None:
         for name, value in whole.items():
