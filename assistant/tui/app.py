@@ -241,7 +241,8 @@ class PilothouseApp(KeyedApp):
             self._unsubscribe()
         if self.session is not None:
             with suppress(PilothouseError):
-                await self.session.close()
+                # A change that waits is left as it is: whoever resumes the session is asked about it anew.
+                await (self.session.detach() if self.case.waiting else self.session.close())
         self.exit(0)
 
     # Events of the session ---------------------------------------------------------------------------------------

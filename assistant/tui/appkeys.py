@@ -133,7 +133,7 @@ class KeyedApp(App[int]):
     async def action_leave(self) -> None:
         """Quit; asks where something runs or waits."""
         if self.working or self.undecided:
-            what = "a turn runs" if self.working else "an approval waits"
+            what = "a turn runs" if self.working else "a change waits, --resume brings it back"
             from assistant.tui.overlays import FieldScreen
 
             def answered(text: str | None) -> None:

@@ -64,6 +64,10 @@ class SessionLike(Protocol):
         """End the session and make everything durable."""
         ...
 
+    async def detach(self) -> object:
+        """Let go of the session as it stands, so that it can be resumed there."""
+        ...
+
     def body(self, sha256: str) -> str:
         """Return a stored text. Raises StoreError."""
         ...

@@ -120,6 +120,10 @@ class ScriptedSession:
     async def undo(self, proposal_id: str) -> None:
         self.undone.append(proposal_id)
 
+    async def detach(self) -> None:
+        """Let go."""
+        await self.close()
+
     async def close(self) -> None:
         self.closed = True
 
