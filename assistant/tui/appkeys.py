@@ -133,7 +133,8 @@ class KeyedApp(App[int]):
     async def action_leave(self) -> None:
         """Quit; asks where something runs or waits."""
         if self.working or self.undecided:
-            what = "a turn runs" if self.working else "a change waits, --resume brings it back"
+            waits = "a change waits, --resume brings it back"
+            what = waits if self.undecided else "a turn runs"
             from assistant.tui.overlays import FieldScreen
 
             def answered(text: str | None) -> None:
