@@ -106,6 +106,13 @@ class Gate(Protocol):
         """Return every proposal that the gate holds."""
         ...
 
+    async def outcome(self, proposal_id: str) -> Outcome | None:
+        """Return what came of a proposal, also one of a gate that has ended; None while nothing has.
+
+        Raises GateError, with code `no-such-proposal` for one of which no end is on record.
+        """
+        ...
+
     def watch(self) -> AsyncIterator[Proposed | Decided | Sending | Concluded]:
         """Follow what happens at the gate, including requests of foreign clients."""
         ...

@@ -361,6 +361,10 @@ class Broker:
         lost = [(item.proposal, State.UNKNOWN) for item in self._lost.values()]
         return lost + [(held.proposal, held.state) for held in self._held.values()]
 
+    def ended(self, proposal_id: str) -> tuple[Proposal, Outcome] | None:
+        """Return a change that another gate on this cluster held, with its end, from the journal. Raises StoreError."""
+        return self._journal.ended(proposal_id)
+
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncIterator[asyncio.Queue[Event]]:
         """Yield a queue of what happens from now on."""

@@ -124,7 +124,7 @@ class ControlClient:
         await self._ask("POST", f"proposals/{proposal_id}/withdraw", {"why": why} if why else None)
 
     async def outcome(self, proposal_id: str) -> Outcome | None:
-        """Return what came of a proposal, None while nothing has. Raises GateError."""
+        """Return what came of a proposal of this or an ended gate, None while nothing has. Raises GateError."""
         found = (await self._ask("GET", f"proposals/{proposal_id}")).get("outcome")
         return None if found is None else _read(Outcome, found)
 

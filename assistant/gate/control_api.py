@@ -89,8 +89,13 @@ class ControlApi:
                     found["decision"] = to_builtins(held.decision)
                 if held is not None and held.outcome is not None:
                     found["outcome"] = to_builtins(held.outcome)
-                return _json(found)
-        return _fault(404, "no-such-proposal", "The gate holds no such change.")
+                if "outcome" in found or held is not None:
+                    return _json(found)
+        ended = self._broker.ended(proposal_id)
+        if ended is None:
+            return _fault(404, "no-such-proposal", "The gate holds no such change.")
+        proposal, outcome = ended
+        return _json({"proposal": to_builtins(proposal), "state": outcome.state.value, "outcome": to_builtins(outcome)})
 
     def _held(self, proposal_id: str) -> Held | None:
         try:

@@ -78,6 +78,15 @@ class RecordedGate:
         """Return every proposal that the gate holds."""
         return await self._gate.proposals()
 
+    async def outcome(self, proposal_id: str) -> Outcome | None:
+        """Return what the gate, or its journal of ended gates, knows of a proposal's end; None where it knows none."""
+        try:
+            return await self._gate.outcome(proposal_id)
+        except GateError as error:
+            if error.code == "no-such-proposal":
+                return None
+            raise
+
     def watch(self) -> AsyncIterator[Proposed | Decided | Sending | Concluded]:
         """Follow what happens at the gate."""
         return self._gate.watch()

@@ -32,6 +32,7 @@ class Connected:
     workflow: Workflow | None = None
 
 
+_GONE: Final = "the gate that held it is gone"
 Reconnect = Callable[[], Awaitable[Connected]]
 
 
@@ -101,7 +102,9 @@ class GateFollower:
     def lost(self, reason: str) -> None:
         """Note that the gate is gone: what waited is void, what was being sent is unknown and never sent again."""
         self._recorder.emit(ev.ClusterLost(reason))
-        settle_orphans(self._recorder, self._clock, "the gate that held it is gone")
+        # A foreign client's change may have been approved and sent in the gate's last moment: while there will be
+        # another gate, its journal is asked before anything is said about it.
+        settle_orphans(self._recorder, self._clock, _GONE, foreign=self._reconnect is None)
 
     async def _back(self) -> bool:
         if self._reconnect is None:
@@ -123,15 +126,30 @@ class GateFollower:
             await self.sync()
         except GateError as error:
             self._recorder.emit(ev.Noted(f"What the gate holds cannot be listed: {error.meaning}", "warning"))
+        await settle_after_crash(self._recorder, self._gate, self._clock, _GONE)
         return True
 
 
-def settle_orphans(recorder: SessionRecorder, clock: Clock, why: str) -> None:
-    """Conclude every proposal that no gate holds any more: unsent ones void, the one being sent unknown."""
+def settle_orphans(
+    recorder: SessionRecorder,
+    clock: Clock,
+    why: str,
+    *,
+    foreign: bool = True,
+    held: frozenset[str] = frozenset(),
+    journal: bool = True,
+) -> None:
+    """Conclude every proposal that no gate holds any more: unsent ones void, the one being sent unknown.
+
+    `foreign` false leaves foreign clients' changes as they are, `held` names those that a gate still holds, and
+    `journal` false says that the journal could not be asked whether one was sent.
+    """
     for item in recorder.case.unresolved:
-        foreign = item.proposal.origin.session != recorder.session
-        # A foreign client's request is sent by the gate itself as soon as it is approved.
-        if item.state is ProposalState.SENDING or (foreign and item.state is ProposalState.APPROVED):
+        theirs = item.proposal.origin.session != recorder.session
+        if item.proposal.id in held or (theirs and not foreign):
+            continue
+        # A foreign client's request is sent by the gate itself as soon as it is approved, here or elsewhere.
+        if item.state is ProposalState.SENDING or (theirs and (item.state is ProposalState.APPROVED or not journal)):
             text = f"{why}; it was being sent and no answer is known, so it will not be sent again"
             outcome = Outcome(item.proposal.id, ProposalState.UNKNOWN, clock.now(), message=text)
         else:
@@ -139,21 +157,34 @@ def settle_orphans(recorder: SessionRecorder, clock: Clock, why: str) -> None:
         recorder.emit(ev.Concluded(outcome))
 
 
-async def settle_after_crash(recorder: SessionRecorder, gate: RecordedGate | None, clock: Clock) -> None:
+async def settle_after_crash(
+    recorder: SessionRecorder, gate: RecordedGate | None, clock: Clock, why: str = "the session was interrupted"
+) -> None:
     """Conclude what an earlier process left open, with the outcome that the gate's journal knows where it does."""
     listed: dict[str, ProposalState] = {}
+    asked = True
     if gate is not None:
         try:
             async with asyncio.timeout(10):
                 listed = {proposal.id: state for proposal, state in await gate.proposals()}
+                for item in recorder.case.proposals:
+                    # What was called unknown in the gate's last moment may be on record after all.
+                    unclear = item in recorder.case.unresolved or item.state is ProposalState.UNKNOWN
+                    if item.proposal.id in listed or not unclear:
+                        continue
+                    outcome = await gate.outcome(item.proposal.id)
+                    if outcome is not None:
+                        recorder.emit(ev.Concluded(outcome))
         except (GateError, TimeoutError) as error:
+            asked = False
             recorder.emit(ev.Noted(f"The gate's journal cannot be asked: {error}", "warning"))
     for item in recorder.case.unresolved:
         state = listed.get(item.proposal.id)
         if state is not None and state in SETTLED and state is not ProposalState.UNKNOWN:
             outcome = Outcome(item.proposal.id, state, clock.now(), message="from the gate's journal")
             recorder.emit(ev.Concluded(outcome))
-    settle_orphans(recorder, clock, "the session was interrupted")
+    held = frozenset(name for name, state in listed.items() if state not in SETTLED)
+    settle_orphans(recorder, clock, why, held=held, journal=asked)
 
 
 async def check_same_cluster(recorder: SessionRecorder, gate: RecordedGate | None) -> None:

@@ -145,6 +145,17 @@ class Journal:
         )
         return tuple(Unfinished(decode(Proposal, row["data"]), datetime.fromisoformat(row["at"])) for row in rows)
 
+    def ended(self, proposal_id: str) -> tuple[Proposal, Outcome] | None:
+        """Return a change to this cluster with its recorded end, whichever gate held it; None while it has none."""
+        rows = self._db.query(
+            "SELECT p.data AS proposal, e.data AS outcome FROM entries e JOIN entries p ON p.proposal = e.proposal"
+            " AND p.kind = 'proposed' WHERE e.kind IN ('outcome','unknown') AND e.proposal = ? AND e.cluster = ?",
+            (proposal_id, self.cluster),
+        )
+        for row in rows:
+            return decode(Proposal, row["proposal"]), decode(Outcome, row["outcome"])
+        return None
+
     def kinds(self, proposal_id: str) -> tuple[str, ...]:
         """Return the kinds of the entries of one proposal, in order."""
         rows = self._db.query("SELECT kind FROM entries WHERE proposal = ? ORDER BY seq", (proposal_id,))
@@ -189,6 +200,10 @@ class NoJournal(Journal):
     def unknown(self) -> tuple[Unfinished, ...]:
         """Return nothing: what is on record cannot be told."""
         return ()
+
+    def ended(self, proposal_id: str) -> tuple[Proposal, Outcome] | None:
+        """Raise the reason: "no end is on record" would be a claim."""
+        raise self._reason
 
     def kinds(self, proposal_id: str) -> tuple[str, ...]:
         """Return nothing: what is on record cannot be told."""

@@ -163,6 +163,11 @@ class ScriptedGate:
         self._alive()
         return tuple(self.held.values())
 
+    async def outcome(self, proposal_id: str) -> Outcome | None:
+        self._alive()
+        _, state = self.held.get(proposal_id, (None, ProposalState.OPEN))
+        return None if state is ProposalState.OPEN else Outcome(proposal_id, state, self.time)
+
     async def watch(self) -> AsyncIterator[ev.Proposed | ev.Decided | ev.Sending | ev.Concluded]:
         self._alive()
         while (payload := await self._news.get()) is not None:
