@@ -1,0 +1,111 @@
+"""Breaks the product on purpose, one promise at a time; the suite must notice: `python -m tests.faults.mutants`.
+
+Each mutant is one replacement in a copy of the source tree; the tests named with it must then fail.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+COPIED: Final = ("assistant", "agents", "tests", "recordings", "pyproject.toml")
+TEST_SECONDS: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One broken build: what is broken, where, and which tests must fail."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: str = "tests/gate/test_holding.py"
+
+
+BROKER: Final = "assistant/gate/broker.py"
+JOURNAL: Final = "assistant/store/journal.py"
+CRASH: Final = "tests/gate/test_crash.py"
+MUTANTS: Final = (
+    Mutant(
+        "a decision about other bytes counts",
+        BROKER,
+        "if not hmac.compare_digest(decision.digest.encode(), held.proposal.digest.encode()):",
+        "if False:",
+    ),
+    Mutant("an open proposal never expires", BROKER, "if held.state is State.OPEN and over:", "if False:"),
+    Mutant(
+        "a moved object is not noticed when approving",
+        BROKER,
+        "        if not bound_version(proposal, live):\n            successor",
+        "        if False:\n            successor",
+    ),
+    Mutant(
+        "a name need not be typed", BROKER, "if proposal.typed_name and decision.typed_name", "if False and decision"
+    ),
+    Mutant(
+        "sent without the intent on disk",
+        BROKER,
+        "self._journal.intent(proposal.id, proposal.digest, held.mac)",
+        "pass",
+        CRASH,
+    ),
+    Mutant(
+        "a lost change is not marked unknown", JOURNAL, 'if row["gate"] != self.gate and not', "if False and not", CRASH
+    ),
+    Mutant(
+        "a placeholder may be written back",
+        "assistant/gate/proxy.py",
+        'if has_placeholder(body.decode(errors="replace")):',
+        "if False:",
+    ),
+    Mutant(
+        "an open foreign change is void after a crash without asking the journal",
+        "assistant/session/follow.py",
+        "outcome = await gate.outcome(item.proposal.id)",
+        "outcome = None",
+        "tests/faults/test_settling.py",
+    ),
+)
+
+
+def caught(mutant: Mutant) -> bool:
+    """Say whether the tests fail on this broken build. Raises ValueError for a mutant that fits the source no more."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in COPIED:
+            source, target = ROOT / name, Path(folder, name)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        path = Path(folder, mutant.path)
+        text = path.read_text()
+        if text.count(mutant.old) != 1:
+            raise ValueError(f"{mutant.name}: the text to break stands {text.count(mutant.old)} times in {mutant.path}")
+        path.write_text(text.replace(mutant.old, mutant.new))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", mutant.tests]
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TEST_SECONDS, check=False)
+    # 1: tests ran and failed. Anything else (usage, nothing collected) is not a catch.
+    return done.returncode == 1
+
+
+def main() -> int:
+    """Try every mutant, print one line each; the exit code is 1 when one was not caught."""
+    escaped = 0
+    for mutant in MUTANTS:
+        found = caught(mutant)
+        escaped += not found
+        sys.stdout.write(f"{'caught' if found else 'NOT CAUGHT':11} {mutant.name} ({mutant.tests})\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(MUTANTS) - escaped} of {len(MUTANTS)} caught\n")
+    return int(escaped > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
