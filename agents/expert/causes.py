@@ -14,7 +14,8 @@ from assistant.domain.finding import Role, Verdict
 from assistant.domain.raw import mapping
 from assistant.domain.view import ClusterView
 
-ODD_OBJECTS = (AttributeError, KeyError, IndexError, TypeError, ValueError, AssertionError)
+ODD_OBJECTS = Exception
+"""Whatever an analyzer trips over becomes a gap of the verdict, never the end of the turn."""
 """What an analyzer may raise on an object of a form that no API server would send."""
 SURE = 0.7
 """A root cause from here on; below, and with something still to be decided, the verdict is "undetermined"."""

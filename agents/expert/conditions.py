@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from assistant.domain.raw import rows
+from assistant.domain.raw import rows, text
 from assistant.domain.view import Thing
 
 GOOD_WHEN_TRUE = frozenset(
@@ -51,6 +51,6 @@ def bad_conditions(thing: Thing) -> list[tuple[str, Mapping[str, Any]]]:
     return [
         (p, c)
         for p, c in _conditions(thing)
-        if (c.get("status") == "False" and c.get("type") in GOOD_WHEN_TRUE)
-        or (c.get("status") == "True" and c.get("type") in BAD_WHEN_TRUE)
+        if (c.get("status") == "False" and text(c.get("type")) in GOOD_WHEN_TRUE)
+        or (c.get("status") == "True" and text(c.get("type")) in BAD_WHEN_TRUE)
     ]

@@ -33,7 +33,7 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     """Return why a container cannot be started although its image is there."""
     message = text(container.waiting.get("message"))
     ended = text(container.ended.get("message"))
-    starting = container.reason in REASONS or container.ended.get("reason") in REASONS
+    starting = container.reason in REASONS or text(container.ended.get("reason")) in REASONS
     hook = next(
         (
             e

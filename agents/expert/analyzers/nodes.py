@@ -84,7 +84,7 @@ def _node(view: ClusterView, node: Thing) -> list[Draft]:
         ]
     found = []
     for i, condition in enumerate(node.rows("status.conditions")):
-        if condition.get("type") in PRESSURE and condition.get("status") == "True":
+        if text(condition.get("type")) in PRESSURE and condition.get("status") == "True":
             kind = text(condition.get("type"))
             found.append(
                 Draft(

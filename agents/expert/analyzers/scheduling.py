@@ -320,15 +320,13 @@ def _taints(view: ClusterView, workload: Workload, pod: Thing, message: str, cit
     if tainted:
         node, keys = tainted[0]
         cited.append(view.cite(node, "spec.taints", "metadata.name"))
-        taint2 = next(t for t in node.rows("spec.taints") if t.get("key") == keys[0])
-        toleration = {
-            "key": keys[0],
-            "operator": "Equal",
-            "value": text(taint2.get("value")),
-            "effect": text(taint2.get("effect")),
-        }
-        if not toleration["value"]:
-            toleration = {"key": keys[0], "operator": "Exists", "effect": text(taint2.get("effect"))}
+        # The scheduler's words may be older than the node's taints: then the key alone has to do.
+        marked = next((t for t in node.rows("spec.taints") if t.get("key") == keys[0]), {})
+        toleration = {"key": keys[0], "operator": "Exists"}
+        if text(marked.get("value")):
+            toleration |= {"operator": "Equal", "value": text(marked.get("value"))}
+        if text(marked.get("effect")):
+            toleration |= {"effect": text(marked.get("effect"))}
         kept = [dict(t) for t in rows(workload.spec.get("tolerations"))]
         fixes.append(
             set_path(
