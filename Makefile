@@ -54,5 +54,9 @@ lock:
 	uv pip compile -q pyproject.toml --group build --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c constraints.txt -o constraints-dev.txt
 
+# Pictures of every screen from real runs on the practice incidents.
+screens: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.tui.real_screens docs/screens
+
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
