@@ -51,6 +51,8 @@ class Approvals:
             now = self._clock.now()
             decision = Decision(proposal_id, proposal.digest, answer, self._by, now, reason, shown, typed_name)
             state = await self._gate.decide(decision)
+            if state is ProposalState.VOID:
+                await self._successor(proposal_id)
             if state in (ProposalState.REFUSED, ProposalState.EXPIRED, ProposalState.VOID, ProposalState.WITHDRAWN):
                 text = f"{self._by} answered {answer.value}; the gate says {state.value}"
                 self._recorder.emit(ev.Concluded(Outcome(proposal_id, state, now, message=text)))
@@ -138,6 +140,12 @@ class Approvals:
     async def _fetch(self, proposal_id: str) -> None:
         for proposal, _ in await self._gate.proposals():
             if proposal.id == proposal_id:
+                self._recorder.emit(ev.Proposed(proposal))
+
+    async def _successor(self, proposal_id: str) -> None:
+        # Known before the old one is over: a turn that waits then goes on with it, instead of proposing once more.
+        for proposal, _ in await self._gate.proposals():
+            if proposal.supersedes == proposal_id:
                 self._recorder.emit(ev.Proposed(proposal))
 
     async def _either(self, changed: asyncio.Event, seconds: float) -> None:
