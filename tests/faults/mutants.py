@@ -64,6 +64,7 @@ MUTANTS: Final = (
         "assistant/gate/proxy.py",
         'if has_placeholder(body.decode(errors="replace")):',
         "if False:",
+        "tests/faults/test_placeholder.py",
     ),
     Mutant(
         "an open foreign change is void after a crash without asking the journal",

@@ -31,7 +31,8 @@ async def test_killed_at_any_time_nothing_is_sent_unapproved_or_twice_and_nothin
     assert sum(run.killed > 0 for run in runs) >= RUNS - 2, numbers
     found = [run.found for run in runs if run.found]
     assert sum(item.mutations for item in found) >= RUNS // 3, numbers
-    assert min(item.acknowledged for item in found) > 100, numbers
+    assert sum(item.acknowledged for item in found) > 100 * RUNS, numbers
+    assert min(item.acknowledged for item in found) > 0, numbers
 
 
 @pytest.fixture(scope="module")
