@@ -180,8 +180,10 @@ async def settle_after_crash(
             recorder.emit(ev.Noted(f"The gate's journal cannot be asked: {error}", "warning"))
     for item in recorder.case.unresolved:
         state = listed.get(item.proposal.id)
-        if state is not None and state in SETTLED and state is not ProposalState.UNKNOWN:
-            outcome = Outcome(item.proposal.id, state, clock.now(), message="from the gate's journal")
+        if state is not None and state in SETTLED:
+            text = "it was sent and no answer is known, so it will not be sent again"
+            said = text if state is ProposalState.UNKNOWN else "from the gate's journal"
+            outcome = Outcome(item.proposal.id, state, clock.now(), message=said)
             recorder.emit(ev.Concluded(outcome))
     held = frozenset(name for name, state in listed.items() if state not in SETTLED)
     settle_orphans(recorder, clock, why, held=held, journal=asked)

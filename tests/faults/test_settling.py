@@ -33,11 +33,13 @@ class Kept(MemoryStore):
 class JournalOnly:
     """A new gate: it holds nothing itself, and its journal knows one end or cannot be asked."""
 
-    def __init__(self, end: State | None, error: GateError | None = None) -> None:
-        self._end, self._error = end, error
+    def __init__(
+        self, end: State | None, error: GateError | None = None, listed: tuple[tuple[Proposal, State], ...] = ()
+    ) -> None:
+        self._end, self._error, self._listed = end, error, listed
 
     async def proposals(self) -> tuple[tuple[Proposal, State], ...]:
-        return ()
+        return self._listed
 
     async def outcome(self, proposal_id: str) -> Outcome | None:
         if self._error:
@@ -66,6 +68,19 @@ async def test_an_open_foreign_change_ends_as_the_journal_has_it(
     item = recorder.case.proposal(foreign.id)
     assert item
     assert item.state is shown
+
+
+async def test_an_open_foreign_change_that_the_gate_lists_as_unknown_is_unknown() -> None:
+    clock = FakeClock()
+    recorder = SessionRecorder("s1", MemoryStore(StoreError("no file", "")), clock, redact_text)
+    assert REMEDY.action
+    foreign = proposal(1, REMEDY.action, Origin("client", "kubectl"))
+    recorder.emit(ev.Proposed(foreign))
+    gate = JournalOnly(None, listed=((foreign, State.UNKNOWN),))
+    await settle_after_crash(recorder, RecordedGate(gate), clock)  # type: ignore[arg-type]
+    item = recorder.case.proposal(foreign.id)
+    assert item
+    assert item.state is State.UNKNOWN
 
 
 class SupersedingGate:
