@@ -53,14 +53,11 @@ class Settings:
         """Return the folder for what ends with the process: guarded kubeconfigs, control files."""
         if self.runtime_dir:
             return Path(self.runtime_dir).expanduser()
-        import platformdirs
-
-        base = os.environ.get("XDG_RUNTIME_DIR")
-        if base and os.access(base, os.W_OK):
-            return Path(base) / APP
-        # platformdirs answers /run/user/ID even where nobody made that folder (containers, su): keep it with the state.
-        candidate = platformdirs.user_runtime_path(APP)
-        return candidate if os.access(candidate.parent, os.W_OK) else self.state / "run"
+        for base in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"):
+            if base and os.access(base, os.W_OK):
+                return Path(base) / APP
+        # Containers, su and cron have no such folder; a shared one in /tmp would be another user's to guess.
+        return self.state / "run"
 
     def mode_for(self, context: str) -> str:
         """Return "observe" for contexts that may only be looked at, else the mode that is set."""

@@ -78,7 +78,7 @@ class InvestigateScreen(CaseScreen):
         with self.app.batch_update():
             await self.query("#body, #early").remove()
             rules = list(self.query(Rule))
-            await self.mount(self.tiny(), CaseBody(id="body"), Row(id="more"), after=rules[0])
+            await self.mount(CaseBody(id="body"), Row(id="more"), after=rules[0])
             await self.mount(Prompt(id="prompt"), after=rules[1])
             self._furnished = True
             self.layout_changed()

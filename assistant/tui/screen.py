@@ -24,9 +24,9 @@ WIDE_COLUMNS = 100
 FRAME = """
 CaseScreen { background: $background; layout: vertical; }
 CaseScreen #body { height: 1fr; }
-CaseScreen #tiny { display: none; height: 1fr; }
 CaseScreen.-tiny > * { display: none; }
-CaseScreen.-tiny > #identity, CaseScreen.-tiny > #tiny, CaseScreen.-tiny > #status { display: block; }
+CaseScreen.-tiny > #identity, CaseScreen.-tiny > #keys, CaseScreen.-tiny > #status { display: block; }
+CaseScreen.-tiny > #keys { height: 1fr; }
 """
 
 
@@ -45,11 +45,7 @@ class CaseScreen(KeyedScreen[None]):
 
     def chrome_top(self) -> list[Widget]:
         """Return the rows above the body."""
-        return [Row(id="identity"), Rule(), self.tiny()]
-
-    def tiny(self) -> Row:
-        """Return the sentence that stands alone where there is no room."""
-        return Row(line("Too small: needs 60x16 cells."), id="tiny")
+        return [Row(id="identity"), Rule()]
 
     def chrome_bottom(self) -> list[Widget]:
         """Return the rows below the body."""
@@ -115,7 +111,9 @@ class CaseScreen(KeyedScreen[None]):
         """Draw identity, status and keys."""
         if not self.is_mounted:
             return
-        for name, made in (("identity", self.identity), ("status", self.status), ("keys", self.key_row)):
+        # Where there is no room, one sentence takes the place of everything but identity and status.
+        below = _too_small if self.has_class("-tiny") else self.key_row
+        for name, made in (("identity", self.identity), ("status", self.status), ("keys", below)):
             for row in self.query(f"#{name}").results(Row):
                 row.show(made())
         opened = self.host.case.opened if self.host.opened else None
@@ -142,3 +140,7 @@ def keys_line(width: int, *places: Place) -> Line:
         given += [(label, Tone.STRONG), (f" {key.short}  ", Tone.MUTED)]
         used += cells
     return line(*given)
+
+
+def _too_small() -> Line:
+    return line("Too small: needs 60x16 cells.")

@@ -126,6 +126,10 @@ def private_environment(home: Path) -> dict[str, str]:
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o700)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PILOTHOUSE_", "KUBECONFIG", "NO_COLOR"))}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PILOTHOUSE_", "KUBECONFIG", "NO_COLOR", "COLUMNS", "LINES"))
+    }
     root = Path(__file__).resolve().parents[2]
     return kept | {k: str(v) for k, v in places.items()} | {"TERM": "xterm-256color", "PYTHONPATH": str(root)}
