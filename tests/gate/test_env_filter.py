@@ -14,6 +14,7 @@ from assistant.errors import ClusterError
 from assistant.gate import wire_redaction
 from assistant.gate.wire_redaction import EnvRedactor, Seen
 from assistant.policy.redact import Redactor
+from assistant.policy.redact_text import sensitive_name
 
 REDACTOR = Redactor(b"k" * 32)
 JWT = "ey" + "JhbGciOiJIUzI1NiJ9.ey" + "JzdWIiOiJhIn0.abcdefghijk"
@@ -62,7 +63,7 @@ def slowly(value: Any) -> Any:
         case {"name": str(name), "value": str(text)} if len(value) == 2:
             if not text or REFERENCE_VALUE.fullmatch(text):
                 return value
-            if wire_redaction.sensitive_name(name):
+            if sensitive_name(name):
                 return {"name": name, "value": REDACTOR.mark("env", text)}
             return {"name": name, "value": REDACTOR.text(text)[0] if len(text.encode()) >= 8 else text}
         case dict():
@@ -87,7 +88,7 @@ def secrets(value: Any) -> list[str]:
     found = []
     match value:
         case {"name": str(name), "value": str(text)} if len(value) == 2:
-            secret = len(text) > 12 and wire_redaction.sensitive_name(name) and not REFERENCE_VALUE.fullmatch(text)
+            secret = len(text) > 12 and sensitive_name(name) and not REFERENCE_VALUE.fullmatch(text)
             found = [text] if secret else []
         case dict():
             found = [text for item in value.values() for text in secrets(item)]
