@@ -61,6 +61,8 @@ class ChildProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
+                # A copy: an import in another thread may set a variable, which moves the C library's table meanwhile.
+                env=dict(os.environ),
                 # Its own session, so that ctrl+c in the terminal reaches us alone and we end it in order.
                 start_new_session=True,
             )
