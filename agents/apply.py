@@ -13,7 +13,7 @@ from assistant.domain.proposal import ProposalState
 from assistant.errors import GateError
 
 
-async def apply(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["verify", "__end__"]]:
+async def apply(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["verify", "settle"]]:
     """Execute the approved proposal; `Sending` is durable before the gate is asked."""
     parts, proposal_id = runtime.context, state["proposal"]
     known = parts.recorder.case.proposal(proposal_id)
@@ -26,5 +26,5 @@ async def apply(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["v
         outcome = await parts.gate.execute(proposal_id)
         parts.recorder.emit(Concluded(outcome))
     if outcome.state is not ProposalState.APPLIED:
-        return Command(goto="__end__")
+        return Command(goto="settle")
     return Command(update={"applied": [*state.get("applied", []), state["remedy"]]}, goto="verify")

@@ -15,7 +15,7 @@ MAX_VOIDED = 2
 """How often a change is proposed anew because the gate that held it went away."""
 
 
-async def approval(state: TurnState) -> Command[Literal["apply", "executor", "__end__"]]:
+async def approval(state: TurnState) -> Command[Literal["apply", "executor", "settle"]]:
     """Stop until the session says what became of the proposal."""
     resolution = convert(Resolution, interrupt({"proposal": state["proposal"]}))
     # A re-check may have superseded the proposal that was asked about.
@@ -30,4 +30,4 @@ async def approval(state: TurnState) -> Command[Literal["apply", "executor", "__
             again = {"tried": tried, "voided": state.get("voided", 0) + 1}
             return Command(update=update | again, goto="executor")
         case _:
-            return Command(update=update, goto="__end__")
+            return Command(update=update, goto="settle")

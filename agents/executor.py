@@ -18,7 +18,7 @@ from assistant.wire import convert
 CLIENT = "pilothouse"
 
 
-async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["approval", "__end__"]]:
+async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["approval", "settle"]]:
     """Propose the next applicable remedy; end the turn where there is none."""
     parts = runtime.context
     gate = parts.gate
@@ -50,7 +50,7 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
         return Command(update=update, goto="approval")
     if feedback:
         parts.recorder.emit(Noted(f"Denied ({feedback}). There is no other suggestion; say what you want instead."))
-    return Command(update={"tried": tried, "feedback": ""}, goto="__end__")
+    return Command(update={"tried": tried, "feedback": ""}, goto="settle")
 
 
 def choose(remedies: tuple[Remedy, ...], tried: list[str], applied: list[str]) -> Remedy | None:

@@ -4,11 +4,13 @@
  planner ─► diagnoser x n ─► planner: enough? ─► reporter ─► end
     ▲            │                                  │ a remedy can be proposed
     └────────────┘ more steps                       ▼
-                  ┌───────────────────────────► executor ─► end: nothing (more) to propose
+                  ┌───────────────────────────► executor ─► settle: nothing (more) to propose
                   │ denied with feedback, void      ▼
-                  ├──────────────────────────── approval ─► end: denied, expired, refused, withdrawn
+                  ├──────────────────────────── approval ─► settle: denied, expired, refused, withdrawn
                   │ next change                     ▼ approved
-                  └──────────── verify ◄──────── apply ───► end: failed, unknown
+                  └──────────── verify ◄──────── apply ───► settle: failed, unknown
+
+ settle ─► end: what could not be told while another change was to come is judged now
 ```
 """
 
@@ -33,7 +35,7 @@ from agents.mind import Mind
 from agents.planner import planner
 from agents.reporter import reporter
 from agents.state import Budget, Limits, Parts, TurnState
-from agents.verify import verify
+from agents.verify import settle, verify
 from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn
 from assistant.wire import to_builtins
 
@@ -131,5 +133,6 @@ def build(saver: AsyncSqliteSaver) -> Graph:
     graph.add_node("approval", approval)
     graph.add_node("apply", apply)
     graph.add_node("verify", verify)
+    graph.add_node("settle", settle)
     graph.add_edge(START, "planner")
     return graph.compile(checkpointer=saver)

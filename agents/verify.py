@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -13,7 +14,6 @@ from agents.mind import Conclusion
 from agents.state import Parts, TurnState
 from assistant.domain.event import Healing, Noted, UndoOffered
 from assistant.domain.finding import Finding
-from assistant.domain.ports import Turn
 from assistant.wire import convert
 
 UNDO_OFFER: Final = timedelta(hours=1)
@@ -23,7 +23,7 @@ PATIENCE_SECONDS: Final = 60.0
 
 
 async def verify(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["executor"]]:
-    """Offer the undo at once, then verify; a chain after its last link, and what was not clear once more at the end."""
+    """Offer the undo at once, then verify; a chain after its last link, and what was not clear once more in `settle`."""
     parts, proposal_id = runtime.context, state["proposal"]
     recorder = parts.recorder
     conclusion = convert(Conclusion, state["conclusion"])
@@ -36,25 +36,34 @@ async def verify(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["
     if any(item.after == remedy.id for item in conclusion.remedies):
         recorder.emit(Noted(f"{remedy.id} is the first part of a change; it is verified with the next one."))
         return Command(goto="executor")
-    findings = {item.id: item for item in conclusion.findings}
-    finding = next((findings[name] for name in remedy.fixes if name in findings), None)
+    finding = next((item for item in conclusion.findings if item.id in remedy.fixes), None)
     if finding is None:
         return Command(goto="executor")
     more = choose(conclusion.remedies, list(state.get("tried", [])), list(state.get("applied", []))) is not None
+    healing = await _look(state, parts, finding, proposal_id, others=more)
+    if healing is Healing.FIXED or not more:
+        return Command(goto="executor")
+    return Command(update={"unclear": [*state.get("unclear", []), [proposal_id, finding.id]]}, goto="executor")
+
+
+async def settle(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["__end__"]]:
+    """Judge what could not be told while other changes were to come; they are in by now, or will not be made."""
+    parts = runtime.context
+    findings = {item.id: item for item in convert(Conclusion, state["conclusion"]).findings}
+    for proposal, name in state.get("unclear", []):
+        await _look(state, parts, findings[name], proposal, others=False, seconds=FIRST_LOOK_SECONDS)
+    return Command(update={"unclear": []}, goto="__end__")
+
+
+async def _look(
+    state: TurnState, parts: Parts, finding: Finding, proposal: str, *, others: bool, seconds: float = PATIENCE_SECONDS
+) -> Healing:
+    """Verify one change. With `others` still to be made, "not fixed" would blame it for what they have to mend."""
     turn = parts.directed(state.get("directions", []))
-    healing = await _verify(parts, turn, finding, proposal_id, FIRST_LOOK_SECONDS if more else PATIENCE_SECONDS)
-    unclear = [*state.get("unclear", []), *([] if healing is Healing.FIXED else [[proposal_id, finding.id]])]
-    if more or healing is not Healing.FIXED:
-        return Command(update={"unclear": unclear}, goto="executor")
-    for earlier, name in unclear:
-        await _verify(parts, turn, findings[name], earlier, FIRST_LOOK_SECONDS)
-    return Command(update={"unclear": []}, goto="executor")
-
-
-async def _verify(parts: Parts, turn: Turn, finding: Finding, proposal: str, patience_seconds: float) -> Healing:
-    known = parts.recorder.case.proposal(proposal)
-    if known and known.verified and known.verified.healing is Healing.FIXED:
-        return Healing.FIXED
-    verified = await parts.mind.verify(turn, finding, proposal, parts.recorder, patience_seconds)
+    patience = FIRST_LOOK_SECONDS if others else seconds
+    verified = await parts.mind.verify(turn, finding, proposal, parts.recorder, patience)
+    if others and verified.healing is Healing.NOT_FIXED:
+        text = f"Cannot tell yet: another change is still to come. {verified.text}"
+        verified = replace(verified, healing=Healing.CANNOT_TELL, text=text)
     parts.recorder.emit(verified)
     return verified.healing

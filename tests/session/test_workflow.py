@@ -78,6 +78,7 @@ class Mind:
         self.questions: list[str] = []
         self.looked: list[str] = []
         self.verified: list[str] = []
+        self.healings: list[ev.Healing] = []
         self.running = self.most = 0
         self.both = asyncio.Event()
         self.block: asyncio.Event | None = None
@@ -114,7 +115,8 @@ class Mind:
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> ev.Verified:
         self.verified.append(proposal)
-        return ev.Verified(proposal, ev.Healing.FIXED, "3 of 3 pods are ready")
+        healing = self.healings.pop(0) if self.healings else ev.Healing.FIXED
+        return ev.Verified(proposal, healing, "3 of 3 pods are ready")
 
 
 class Bench:
@@ -218,6 +220,46 @@ async def test_a_chain_is_proposed_link_by_link_and_verified_at_its_end(bench: C
     assert not it.mind.verified
     assert await it.resume(second, ProposalState.APPROVED) is None
     assert it.mind.verified == [second.proposal]
+
+
+def two_faults(it: Bench) -> None:
+    it.mind.findings = (FINDING, replace(FINDING, id="F2"))
+    it.mind.remedies = (REMEDY, replace(SECOND, fixes=("F2",)))
+
+
+def healings_of(it: Bench, proposal: str) -> list[ev.Healing]:
+    found = [item for item in it.recorder.all(ev.Verified) if isinstance(item, ev.Verified)]
+    return [item.healing for item in found if item.proposal == proposal]
+
+
+async def test_the_first_of_two_changes_is_not_called_a_failure_before_the_second_is_in(
+    bench: Callable[..., Bench],
+) -> None:
+    it = bench()
+    two_faults(it)
+    it.mind.healings = [ev.Healing.NOT_FIXED]
+    first = await it.run()
+    second = await it.resume(first, ProposalState.APPROVED)
+    assert first is not None
+    assert second is not None
+    assert healings_of(it, first.proposal) == [ev.Healing.CANNOT_TELL]
+    assert await it.resume(second, ProposalState.APPROVED) is None
+    assert healings_of(it, first.proposal) == [ev.Healing.CANNOT_TELL, ev.Healing.FIXED]
+    assert healings_of(it, second.proposal) == [ev.Healing.FIXED]
+
+
+@pytest.mark.parametrize("answer", [ProposalState.DENIED, ProposalState.EXPIRED])
+async def test_a_change_that_was_unclear_is_judged_when_the_turn_ends_without_the_other(
+    bench: Callable[..., Bench], answer: ProposalState
+) -> None:
+    it = bench()
+    two_faults(it)
+    it.mind.healings = [ev.Healing.NOT_FIXED, ev.Healing.NOT_FIXED]
+    first = await it.run()
+    assert first is not None
+    second = await it.resume(first, ProposalState.APPROVED)
+    assert await it.resume(second, answer) is None
+    assert healings_of(it, first.proposal) == [ev.Healing.CANNOT_TELL, ev.Healing.NOT_FIXED]
 
 
 async def test_a_void_proposal_is_renewed_but_not_for_ever(bench: Callable[..., Bench]) -> None:
