@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -18,6 +18,7 @@ from textual.timer import Timer
 
 from assistant.errors import PilothouseError
 from assistant.policy.sanitize import safe
+from assistant.session.clock import SystemClock
 from assistant.tui.appkeys import KeyedApp
 from assistant.tui.guard import guarded
 from assistant.tui.investigate import InvestigateScreen
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 0.1
 """Events are drawn at most ten times a second; keys stay quick between."""
 TICK_SECONDS = 1.0
-
-
-class _SystemClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        import time
-
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        import asyncio
-
-        await asyncio.sleep(seconds)
 
 
 def _approvals() -> Screen[Any]:
@@ -107,7 +93,7 @@ class PilothouseApp(KeyedApp):
             clock: time; the real one by default.
             theme: name of a theme in `themes.PALETTES`.
         """
-        self.clock: Clock = clock or _SystemClock()
+        self.clock: Clock = clock or SystemClock()
         super().__init__()
         for palette in PALETTES.values():
             self.register_theme(theme_of(palette))
@@ -119,6 +105,7 @@ class PilothouseApp(KeyedApp):
         self.session: SessionLike | None = None
         self._case: Case | None = None
         self.failure: PilothouseError | None = None
+        self.connecting = connect is not None and not choose
         self.note = ""
         self.stopping = False
         self._choose, self._incident, self._resume = choose, incident, resume
@@ -186,17 +173,17 @@ class PilothouseApp(KeyedApp):
     async def _open(self) -> None:
         if self.connect is None:
             return
-        self.failure = None
+        self.failure, self.connecting = None, True
         self.draw()
         try:
             session = await self.connect(self._incident, self._resume)
         except PilothouseError as error:
-            self.failure = error
+            self.failure, self.connecting = error, False
             for screen in self.screens_of(InvestigateScreen):
                 screen.leave_empty_prompt()
             self.draw()
             return
-        self.session = session
+        self.session, self.connecting = session, False
         self._case = session.case
         self._unsubscribe = session.subscribe(self._on_event)
         chosen = next((each for each in self.practice if each.name == self._incident), None)
@@ -214,7 +201,7 @@ class PilothouseApp(KeyedApp):
 
         def chosen(incident: PracticeIncident | None) -> None:
             if incident is None:
-                self.tell("c lists the practice incidents")
+                self.draw()
                 return
             if self.session is not None:
                 self.tell("a session is open: start pilothouse practice in another terminal")
@@ -305,6 +292,13 @@ class PilothouseApp(KeyedApp):
 
     def send(self, text: str) -> None:
         """Ask, steer a running turn, or keep the text until the session is there."""
+        if self.session is None and not self.connecting and self.failure is None:
+            # Sent to whatever is opened next, it would ask another cluster than the one that it was meant for.
+            for screen in self.screens_of(InvestigateScreen):
+                screen.offer(text)
+            self.tell("nothing is open yet: choose what to ask about; your text is kept")
+            self.choose_practice()
+            return
         if self.session is None:
             self._queued.append(text)
             waits = "it is sent when the cluster answers" if self.failure is None else "not connected (r tries again)"

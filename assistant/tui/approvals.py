@@ -255,11 +255,8 @@ class ApprovalsScreen(CaseScreen):
                 return False
             self.guard.disarm()
             if event.key == "enter":
-                if not self.locks(known).name_missing:
-                    self.query_one("#diff", LinesView).focus()
                 self._draw_bar(known)
                 return False
-            self.call_after_refresh(self._draw_bar, known)
             return True
         self._hint = ""
         locks = self.locks(known)
@@ -270,6 +267,16 @@ class ApprovalsScreen(CaseScreen):
             self._decide(known, Answer.APPROVE)
         self._draw_bar(known)
         return move is Move.PASS
+
+    def on_input_changed(self) -> None:
+        """Leave the field as soon as the name stands there; keys typed on at that moment are still dropped."""
+        known = self.known
+        if known is None or not isinstance(self.focused, Field):
+            return
+        if not self.locks(known).name_missing:
+            self.query_one("#diff", LinesView).focus()
+            self.guard.settle()
+        self._draw_bar(known)
 
     def disarm(self) -> None:
         """A click, a paste or a lost focus disarms like any other key."""

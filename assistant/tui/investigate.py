@@ -212,7 +212,7 @@ class InvestigateScreen(CaseScreen):
     def _welcome(self) -> list[Line]:
         app = self.host
         return welcome_lines(
-            app.failure, practice=len(app.practice), connected=app.session is not None,
+            app.failure, practice=len(app.practice), connected=app.session is not None, connecting=app.connecting,
             place=app.case.namespace if app.opened else "", typing=self.typing,
         )  # fmt: skip
 

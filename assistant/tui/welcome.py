@@ -1,4 +1,4 @@
-"""What stands where there is no transcript yet: connecting, not connected and what to do, or what one can ask."""
+"""What stands where there is no transcript yet: nothing open, connecting, a failure and what to do, or what to ask."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from assistant.tui.lines import BLANK, Line, Tone, line
 
 
 def welcome_lines(
-    failure: PilothouseError | None, *, practice: int, connected: bool, place: str, typing: bool
+    failure: PilothouseError | None, *, practice: int, connected: bool, connecting: bool, place: str, typing: bool
 ) -> list[Line]:
     """Return the lines; `practice` is how many recorded clusters there are, `typing` whether letters are text."""
+    first = "esc, then " if typing else ""
     if failure is not None:
-        return _failed(failure, practice, "esc, then " if typing else "")
+        return _failed(failure, practice, first)
+    if not connected and not connecting:
+        return [
+            BLANK,
+            line(("Nothing is open.", Tone.STRONG), hang=2),
+            BLANK,
+            line("  ", (f"{first}c", Tone.STRONG), f" lists {practice} practice incidents", hang=4),
+            line("  ", ("ctrl+q", Tone.STRONG), " quits; pilothouse without a word opens your own cluster", hang=4),
+        ]
     if not connected:
         then = "  you can type already; it is sent when the cluster answers"
         return [BLANK, line(("connecting ..", Tone.MUTED), then, hang=2)]

@@ -182,11 +182,23 @@ async def test_a_critical_change_needs_its_name_typed_and_ignores_paste() -> Non
         assert session.decisions == []
         for _ in range(20):
             await pilot.press("backspace")
-        await pilot.press(*"pg-data-0", "enter")
-        assert session.decisions == []
+        await pilot.press(*"pg-data-0")
+        await pilot.pause()
+        await pilot.press("a", "enter")
+        await settled(pilot, clock)
+        assert session.decisions == [], "what was typed on in one go is not a decision"
         await pilot.press("a", "enter")
         await settled(pilot, clock)
         assert [d.typed_name for d in session.decisions] == ["pg-data-0"]
+
+
+async def test_a_name_that_begins_with_the_object_s_name_cannot_arm_by_its_next_letters() -> None:
+    async with waiting(critical()) as (app, pilot, session, clock):
+        await pilot.press(*"pg-data-0", *"aaa", "enter")
+        await settled(pilot, clock)
+        assert session.decisions == []
+        assert isinstance(app.screen, ApprovalsScreen)
+        assert not app.screen.guard.armed_seconds
 
 
 async def test_a_high_risk_change_needs_its_diff_read_to_the_end() -> None:

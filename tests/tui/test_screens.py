@@ -198,6 +198,35 @@ async def test_no_cluster_says_what_to_do_and_offers_practice() -> None:
         assert app.screen.prompt.text == INCIDENTS[1].symptom
 
 
+async def test_with_nothing_open_the_screen_says_so_and_a_question_waits_for_its_cluster() -> None:
+    clock = StillClock()
+    opened: list[ScriptedSession] = []
+
+    async def connect(incident: str = "", resume: str = "") -> SessionLike:
+        opened.append(ScriptedSession(clock))
+        return opened[-1]
+
+    app = PilothouseApp(connect, practice=INCIDENTS, choose=True, clock=clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot, clock)
+        await pilot.press("escape")
+        await settled(pilot, clock)
+        text = screen_text(app)
+        assert "Nothing is open." in text
+        assert "connecting" not in text
+        await pilot.press(*"why is it slow", "enter")
+        await settled(pilot, clock)
+        assert isinstance(app.screen, ChooserScreen)
+        await pilot.press("enter")
+        await settled(pilot, clock)
+        assert isinstance(app.screen, InvestigateScreen)
+        assert app.screen.prompt.text == "why is it slow"
+        assert opened[0].asked == [], "a text typed before a cluster was chosen is not sent to it unseen"
+        await pilot.press("enter")
+        await settled(pilot, clock)
+        assert opened[0].asked == ["why is it slow"]
+
+
 async def test_evidence_opens_whole_with_the_quoted_line_marked() -> None:
     clock = StillClock()
     app, session = built(clock)
