@@ -18,7 +18,8 @@ class Conclusion:
 
     `findings` are linked, ranked and numbered F1…; `remedies` are numbered A1…, the one to consider first in front.
     `checked` says in plain words what was looked at (shown where nothing is wrong). `more` holds further steps that
-    the mind wants before it answers; it is empty when the answer stands.
+    the mind wants before it answers; it is empty when the answer stands. `remark` is what had to be said about the
+    question itself; the Markdown begins with it.
     """
 
     verdict: Verdict
@@ -27,6 +28,7 @@ class Conclusion:
     markdown: str
     checked: tuple[str, ...] = ()
     more: tuple[Step, ...] = ()
+    remark: str = ""
 
 
 class Mind(Protocol):

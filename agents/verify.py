@@ -23,7 +23,7 @@ PATIENCE_SECONDS: Final = 60.0
 
 
 async def verify(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal["executor"]]:
-    """Offer the undo at once, then verify; a chain after its last link, and what was not clear once more in `settle`."""
+    """Offer the undo at once, then verify; a chain after its last link, what was not clear in `settle`."""
     parts, proposal_id = runtime.context, state["proposal"]
     recorder = parts.recorder
     conclusion = convert(Conclusion, state["conclusion"])

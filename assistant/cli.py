@@ -81,7 +81,7 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
 
 
 COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "doctor")
-FLAGS_WITH_VALUE: Final = ("--context", "--kubeconfig", "-n", "--namespace", "--mode")
+FLAGS_WITH_VALUE: Final = ("--context", "--kubeconfig", "-n", "--namespace", "--mode", "--bundle", "--format")
 
 
 def with_command(arguments: list[str]) -> list[str]:
@@ -108,12 +108,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="pilothouse",
         description="Investigates Kubernetes clusters, shows its evidence, and changes nothing without your yes.\n"
         "Without a command it opens the terminal on the current context: pilothouse [-n NS] [QUESTION]",
-        epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"pilothouse {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _open(commands)
+    unnamed = _open(commands)
     _practice(commands)
     _ask(commands)
     _sessions(commands)
@@ -121,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     _gate(commands)
     _approvals(commands)
     _command(commands, "doctor", "what is set up, what is missing, what to do", _run_doctor, cluster=True)
+    # The command without a name has no help page of its own that people would find.
+    options = unnamed.format_help().partition("options:\n")[2]
+    parser.epilog = f"options without a command:\n{options}\n{EXIT_CODES}"
     return parser
 
 
@@ -140,7 +142,7 @@ def _command(
     return parser
 
 
-def _open(commands: Any) -> None:
+def _open(commands: Any) -> argparse.ArgumentParser:
     parser = _command(commands, "open", "open the terminal on a cluster", _run_open, cluster=True, shown=False)
     parser.add_argument("question", nargs="*", help="asked as soon as the cluster answers")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="look at all namespaces")
@@ -148,6 +150,7 @@ def _open(commands: Any) -> None:
     parser.add_argument("--resume", metavar="SESSION", help="take a stored session over")
     parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
     parser.add_argument("--theme", help="a theme of the terminal")
+    return parser
 
 
 def _practice(commands: Any) -> None:

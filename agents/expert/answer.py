@@ -29,10 +29,12 @@ def cited(finding: Finding) -> str:
     return "".join(f"[{e}]" for e in finding.evidence[:LISTED]) or "(a guess: no evidence)"
 
 
-def answer(scan: Scan, findings: tuple[Finding, ...], remedies: tuple[Remedy, ...], namespace: str) -> str:
-    """Return the answer of a turn."""
+def answer(
+    scan: Scan, findings: tuple[Finding, ...], remedies: tuple[Remedy, ...], namespace: str, remark: str = ""
+) -> str:
+    """Return the answer of a turn; `remark` is what has to be said about the question first."""
     place = f"namespace {namespace}" if namespace else "the cluster"
-    parts: list[str] = []
+    parts: list[str] = [plain(remark)] if remark else []
     roots = [f for f in findings if f.role is Role.ROOT_CAUSE]
     match scan.verdict:
         case Verdict.HEALTHY:

@@ -11,6 +11,7 @@ from agents.expert.causes import ODD_OBJECTS, Scan, scan
 from agents.expert.draft import Draft, Level
 from agents.expert.hushed import Hushed
 from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
+from agents.expert.question import remark
 from agents.expert.reading import logs_of, reads_of
 from agents.mind import Conclusion
 from assistant.domain.event import Healing, ToolEnded, ToolStarted, Verified
@@ -79,7 +80,7 @@ class ExpertMind:
         await self._read_all(turn.namespace, recorder)
         result = scan(view, turn.question)
         self._touched.update(touched_by(result))
-        return conclusion(result, recorder, turn.namespace)
+        return conclusion(result, recorder, turn.namespace, remark(view, turn.question))
 
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = VERIFY_SECONDS
@@ -151,11 +152,12 @@ def _safely(analyze: Callable[[ClusterView], list[Draft]], view: ClusterView) ->
         return []
 
 
-def conclusion(result: Scan, recorder: Recorder, namespace: str) -> Conclusion:
-    """Return a scan as the workflow wants it, with recorded evidence."""
+def conclusion(result: Scan, recorder: Recorder, namespace: str, said: str = "") -> Conclusion:
+    """Return a scan as the workflow wants it, with recorded evidence; `said` is the remark on the question."""
     findings = findings_of(result, recorder.cite)
     remedies = remedies_of(result, findings)
-    return Conclusion(result.verdict, findings, remedies, answer(result, findings, remedies, namespace), result.checked)
+    text = answer(result, findings, remedies, namespace, said)
+    return Conclusion(result.verdict, findings, remedies, text, result.checked, remark=said)
 
 
 def identity(finding: Finding) -> tuple[str, str]:

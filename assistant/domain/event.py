@@ -112,12 +112,16 @@ class RemediesSuggested:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer of the turn, Markdown with citations like [E1]."""
+    """The answer of the turn, Markdown with citations like [E1].
+
+    `remark` is what had to be said about the question itself ("" for nothing); the Markdown begins with it.
+    """
 
     markdown: str
     verdict: Verdict
     mind: str
     checked: tuple[str, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
     if case.answer:
         place = f" in {case.namespace}" if case.namespace else ""
         lines += [SafeText(one_line(f"{case.answer.verdict.value.upper()}{place}")), SafeText()]
+        if case.answer.remark and case.findings:
+            lines += [*wrapped(case.answer.remark, rest="", width=width), SafeText()]
         # The expert's prose says what its findings say; a model's, and that of a clean bill of health, says more.
         if case.answer.mind != "expert" or not case.findings:
             lines += [*wrapped(case.answer.markdown, rest="", width=width), SafeText()]

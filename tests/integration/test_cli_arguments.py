@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.cli import with_command
+from assistant.cli import main, with_command
 from assistant.errors import UsageError
 
 
@@ -18,6 +18,7 @@ from assistant.errors import UsageError
         (["--context", "scan", "scan", "-A"], ["scan", "--context", "scan", "-A"]),
         (["--namespace=shop", "ask", "why"], ["ask", "--namespace=shop", "why"]),
         (["ask", "scan"], ["ask", "scan"]),
+        (["--bundle", "b.tar.gz", "scan", "-A"], ["scan", "--bundle", "b.tar.gz", "-A"]),
         (["--resume", "x"], ["open", "--resume", "x"]),
         (["-A"], ["open", "-A"]),
         (["--help"], ["--help"]),
@@ -31,3 +32,11 @@ def test_flags_may_stand_before_the_command_as_with_kubectl(typed: list[str], un
 def test_a_misspelt_command_is_not_taken_for_a_question(slip: str) -> None:
     with pytest.raises(UsageError, match="no command"):
         with_command([slip])
+
+
+def test_help_lists_the_options_of_the_command_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert all(option in told for option in ("--resume", "--bundle", "--all-namespaces", "--plain", "--theme"))
