@@ -63,7 +63,7 @@ async def _look(
     patience = FIRST_LOOK_SECONDS if others else seconds
     verified = await parts.mind.verify(turn, finding, proposal, parts.recorder, patience)
     if others and verified.healing is Healing.NOT_FIXED:
-        text = f"Cannot tell yet: another change is still to come. {verified.text}"
+        text = f"Another change is still to come. {verified.text}"
         verified = replace(verified, healing=Healing.CANNOT_TELL, text=text)
     parts.recorder.emit(verified)
     return verified.healing

@@ -19,7 +19,7 @@ def welcome_lines(
             line(("Nothing is open.", Tone.STRONG), hang=2),
             BLANK,
             line("  ", (f"{first}c", Tone.STRONG), f" lists {practice} practice incidents", hang=4),
-            line("  ", ("ctrl+q", Tone.STRONG), " quits; pilothouse without a word opens your own cluster", hang=4),
+            line("  ", ("ctrl+q", Tone.STRONG), " quits; the plain command pilothouse opens your own cluster", hang=4),
         ]
     if not connected:
         then = "  you can type already; it is sent when the cluster answers"
