@@ -17,6 +17,9 @@ PODS = 5000
 ONE = "/api/v1/namespaces/team-000/services/svc-0000"
 POD = f"/api/v1/namespaces/team-000/pods/{objects.place(0)[3]}"
 
+# What is in it does not matter to a byte stream, so it is the large list four times: about 100 MB.
+HUGE = "/api/v1/namespaces/team-001/pods"
+
 
 def listing(kind: str, items: list[dict[str, object]]) -> bytes:
     value = {"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": items}
@@ -25,12 +28,14 @@ def listing(kind: str, items: list[dict[str, object]]) -> bytes:
 
 def answers() -> dict[str, bytes]:
     named = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system", "uid": "u"}}
+    every = [objects.pod(number) for number in range(PODS)]
     return {
         "/version": b'{"gitVersion":"v1.36.2"}',
         "/api/v1/namespaces/kube-system": json.dumps(named).encode(),
         ONE: json.dumps({"kind": "Service", "apiVersion": "v1", **objects.service(0)}).encode(),
         POD: json.dumps({"kind": "Pod", "apiVersion": "v1", **objects.pod(0)}).encode(),
-        "/api/v1/pods": listing("PodList", [objects.pod(number) for number in range(PODS)]),
+        "/api/v1/pods": listing("PodList", every),
+        HUGE: listing("PodList", every * 4),
         "/api/v1/namespaces/team-000/pods": listing("PodList", [objects.pod(number) for number in range(500)]),
         "/api/v1/services": listing("ServiceList", [objects.service(number) for number in range(20_000)]),
     }

@@ -20,7 +20,7 @@ import aiohttp
 import yaml
 
 from assistant.processes import ChildProcess
-from benchmarks.api_server import ONE, POD, PODS
+from benchmarks.api_server import HUGE, ONE, POD, PODS
 
 SMALL_READS = 400
 LARGE_READS = 7
@@ -112,6 +112,7 @@ async def main() -> None:
                 ("a pod, filtered", POD, SMALL_READS),
                 ("500 pods, filtered", "/api/v1/namespaces/team-000/pods", 4 * LARGE_READS),
                 (f"{PODS} pods, filtered", "/api/v1/pods", LARGE_READS),
+                (f"{4 * PODS} pods, filtered", HUGE, LARGE_READS),
                 ("20000 services", "/api/v1/services", LARGE_READS),
             ):
                 await compare(title, path, repeats, direct, gated, gate.pid)
