@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.expert.quantity import quantity
+from assistant.policy.quantity import quantity
 from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import Thing
 

@@ -5,8 +5,9 @@ Apart because who changed a line (our request, the server's defaults and admissi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
@@ -16,6 +17,7 @@ from assistant.policy.limits import MAX_DIFF_LINES
 
 Path = tuple[str, ...]
 MISSING: Final = object()
+_NOTHING: Final[Mapping[Path, Any]] = MappingProxyType({})
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 # Bookkeeping that moves with every write; shown only on request.
 BOOKKEEPING: Final = (
@@ -54,21 +56,104 @@ class Change:
     origin: LineOrigin
 
 
-def changes(before: Any, after: Any, touched: frozenset[Path], *, hidden: bool = True) -> list[Change]:
-    """Return what differs between two objects; `touched` are the places that the request itself names."""
-    found = []
+def changes(
+    before: Any, after: Any, touched: frozenset[Path], wanted: Mapping[Path, Any] = _NOTHING, *, hidden: bool = True
+) -> list[Change]:
+    """Return what differs between two objects, each place with who changes it.
+
+    `touched` are the places that the request itself names, `wanted` the values that it asks for there: a value that
+    comes out another one than was asked for is ours up to that value and the server's beyond it, and of a value that
+    is new only the named parts are ours.
+    """
+    found: list[Change] = []
     for path, old, new in _walk((), before, after):
-        if any(path[: len(prefix)] == prefix for prefix in BOOKKEEPING):
-            origin = LineOrigin.HIDDEN
-            if any(path[: len(t)] == t for t in touched if len(t) > 1):
-                origin = LineOrigin.OURS
-        elif any(path[: len(t)] == t or t[: len(path)] == path for t in touched):
-            origin = LineOrigin.OURS
-        else:
-            origin = LineOrigin.SERVER
-        if hidden or origin is not LineOrigin.HIDDEN:
-            found.append(Change(path, old, new, origin))
-    return found
+        found.extend(_told_apart(path, old, new, touched, wanted))
+    found.extend(_dropped(after, wanted))
+    return [change for change in found if hidden or change.origin is not LineOrigin.HIDDEN]
+
+
+def _booked(path: Path) -> bool:
+    return any(path[: len(prefix)] == prefix for prefix in BOOKKEEPING)
+
+
+def _origin(path: Path, touched: frozenset[Path]) -> LineOrigin:
+    if _booked(path):
+        named = any(path[: len(t)] == t for t in touched if len(t) > 1)
+        return LineOrigin.OURS if named else LineOrigin.HIDDEN
+    if any(path[: len(t)] == t or t[: len(path)] == path for t in touched):
+        return LineOrigin.OURS
+    return LineOrigin.SERVER
+
+
+def _told_apart(
+    path: Path, old: Any, new: Any, touched: frozenset[Path], wanted: Mapping[Path, Any]
+) -> Iterator[Change]:
+    origin = _origin(path, touched)
+    asked = wanted.get(path, MISSING)
+    if origin is not LineOrigin.OURS:
+        yield Change(path, old, new, origin)
+    elif isinstance(new, dict | list):
+        mine, rest = _split(path, new, touched, wanted)
+        if mine is not MISSING and mine != old:
+            yield Change(path, old, mine, origin)
+        for place, was, value in rest:
+            by = LineOrigin.HIDDEN if was is MISSING and _booked(place) else LineOrigin.SERVER
+            yield Change(place, was, value, by)
+    elif isinstance(asked, str | int | float) and asked != new:
+        if asked != old:
+            yield Change(path, old, asked, origin)
+        yield Change(path, asked, new, LineOrigin.SERVER)
+    else:
+        yield Change(path, old, new, origin)
+
+
+def _split(
+    path: Path, value: Any, touched: frozenset[Path], wanted: Mapping[Path, Any]
+) -> tuple[Any, list[tuple[Path, Any, Any]]]:
+    """Return the part of a new value that the request asks for, and each other place with `was` and value."""
+    asked = wanted.get(path, MISSING)
+    if isinstance(asked, str | int | float) and asked != value:
+        return asked, [(path, asked, value)]
+    below = any(len(t) > len(path) and t[: len(path)] == path for t in touched)
+    if not below:
+        named = any(path[: len(t)] == t for t in touched)
+        return (value, []) if named else (MISSING, [(path, MISSING, value)])
+    kept: Any
+    rest: list[tuple[Path, Any, Any]] = []
+    if isinstance(value, dict):
+        kept = {}
+        key = path[-1][1:].partition("=")[0] if path and path[-1].startswith("[") else ""
+        for name, item in value.items():
+            if name == key:
+                kept[name] = item
+                continue
+            mine, others = _split((*path, str(name)), item, touched, wanted)
+            if mine is not MISSING:
+                kept[name] = mine
+            rest += others
+        return kept, rest
+    if isinstance(value, list) and (key := _merge_key(value)):
+        kept = []
+        for item in value:
+            place = (*path, f"[{key}={item[key]}]")
+            if not any(t[: len(place)] == place for t in touched):
+                rest.append((place, MISSING, item))
+                continue
+            mine, others = _split(place, item, touched, wanted)
+            kept.append(mine)
+            rest += others
+        return kept, rest
+    return value, rest
+
+
+def _dropped(after: Any, wanted: Mapping[Path, Any]) -> Iterator[Change]:
+    # A server that does not know a field may leave it away without a word. What is empty it may leave away, too.
+    for path, value in wanted.items():
+        if not isinstance(value, str | int | float) or not value or _booked(path) or path[:1] in ((), ("stringData",)):
+            continue
+        if _look(after, path) is MISSING:
+            yield Change(path, MISSING, value, LineOrigin.OURS)
+            yield Change(path, value, MISSING, LineOrigin.SERVER)
 
 
 def diff_lines(found: list[Change]) -> tuple[tuple[DiffLine, ...], int]:
@@ -90,20 +175,50 @@ def show_path(path: Path) -> str:
     return text or "(whole object)"
 
 
-def leaves(body: Any, live: Any = None) -> frozenset[Path]:
-    """Return the places that a request body names (merge, strategic, apply or whole object)."""
-    return frozenset(_leaves((), body))
+def asked(body: Any, before: Any = None, after: Any = None) -> dict[Path, Any]:
+    """Return the places that a request body names, with the value it asks for (merge, strategic, apply, whole object).
+
+    The value is MISSING where the request removes something. Lists are keyed as in the two objects around the change.
+    """
+    found = dict(_leaves((), body, before, after))
+    for path, value in list(found.items()):
+        if path[:1] == ("stringData",):
+            found.setdefault(("data", *path[1:]), MISSING if value is MISSING else None)
+    return found
+
+
+def leaves(body: Any, before: Any = None, after: Any = None) -> frozenset[Path]:
+    """Return the places that a request body names."""
+    return frozenset(asked(body, before, after))
+
+
+def pointer_asked(operations: list[Any], live: Any, after: Any = None) -> dict[Path, Any]:
+    """Return the places that a JSON patch (RFC 6902) changes with the values, list indexes turned into merge keys."""
+    found: dict[Path, Any] = {}
+    for operation in operations:
+        if not isinstance(operation, dict) or operation.get("op") == "test":
+            continue
+        pointer, value = str(operation.get("path", "")), operation.get("value")
+        path, parent = _pointer(pointer, live, after), _pointer(pointer.rpartition("/")[0], live, after)
+        into, there = _look(live, parent), _look(after, parent)
+        match operation.get("op"):
+            case "add" if pointer and isinstance(into, list):
+                # A new item, whatever stands at its index now.
+                key = _merge_key(*[side for side in (into, there) if isinstance(side, list)])
+                named = isinstance(value, dict) and bool(key) and key in value
+                found |= dict(_leaves(parent, [value], into, there)) if named else {parent: None}
+            case "add" | "replace":
+                found |= dict(_leaves(path, value, _look(live, path), _look(after, path)))
+            case _:
+                found[path] = MISSING
+        if operation.get("op") == "move":
+            found[_pointer(str(operation.get("from", "")), live, after)] = MISSING
+    return found
 
 
 def pointer_paths(operations: list[Any], live: Any) -> frozenset[Path]:
     """Return the places that a JSON patch (RFC 6902) changes, with list indexes turned into merge keys."""
-    found = set()
-    for operation in operations:
-        if isinstance(operation, dict) and operation.get("op") != "test":
-            found.add(_pointer(str(operation.get("path", "")), live))
-            if operation.get("op") == "move":
-                found.add(_pointer(str(operation.get("from", "")), live))
-    return frozenset(found)
+    return frozenset(pointer_asked(operations, live))
 
 
 def requested(parsed: Any, live: Any) -> list[Change]:
@@ -132,7 +247,10 @@ def _after(operation: dict[str, Any], before: Any) -> Any:
 
 def _look(value: Any, path: Path) -> Any:
     for part in path:
-        if isinstance(value, list):
+        if isinstance(value, list) and "=" not in part:
+            index = part.strip("[]")
+            value = value[int(index)] if index.isdigit() and int(index) < len(value) else MISSING
+        elif isinstance(value, list):
             key, _, name = part.strip("[]").partition("=")
             value = next((i for i in value if isinstance(i, dict) and key in i and str(i[key]) == name), MISSING)
         elif isinstance(value, dict):
@@ -142,22 +260,23 @@ def _look(value: Any, path: Path) -> Any:
     return value
 
 
-def _pointer(pointer: str, live: Any) -> Path:
+def _pointer(pointer: str, live: Any, after: Any = None) -> Path:
     path: list[str] = []
-    here = live
+    here, there = live, after
     for raw in pointer.split("/")[1:]:
         part = raw.replace("~1", "/").replace("~0", "~")
         if isinstance(here, list):
             index = int(part) if part.isdigit() else len(here)
-            key = _merge_key(here)
+            key = _merge_key(*[side for side in (here, there) if isinstance(side, list)])
             if index >= len(here):
                 return tuple(path)
             item = here[index]
             path.append(f"[{key}={item[key]}]" if key else f"[{index}]")
-            here = item
+            here, there = item, _look(there, (path[-1],)) if key else None
         else:
             path.append(part)
             here = here.get(part) if isinstance(here, dict) else None
+            there = there.get(part) if isinstance(there, dict) else None
     return tuple(path)
 
 
@@ -196,20 +315,32 @@ def _walk(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]
         yield path, before, after
 
 
-def _leaves(path: Path, value: Any) -> Iterator[Path]:
+def _leaves(path: Path, value: Any, before: Any, after: Any) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            if str(key).startswith("$"):
-                yield path
-            else:
-                yield from _leaves((*path, str(key)), item)
-    elif isinstance(value, list) and (key := _merge_key(value)):
+            if not str(key).startswith("$"):
+                sides = [side.get(key) if isinstance(side, dict) else None for side in (before, after)]
+                yield from _leaves((*path, str(key)), item, *sides)
+            elif str(key).startswith("$deleteFromPrimitiveList/"):
+                yield (*path, str(key).partition("/")[2]), None
+            elif not str(key).startswith("$setElementOrder/"):
+                # A directive of the strategic merge ($patch, $retainKeys) is about the whole place it stands in.
+                yield path, MISSING
+    elif isinstance(value, list) and (key := _shared_key(value, before, after)):
         for item in value:
             rest = {k: v for k, v in item.items() if k != key}
-            place = (*path, f"[{key}={item[key]}]")
-            yield from _leaves(place, rest) if rest else iter([place])
+            mark = f"[{key}={item[key]}]"
+            sides = [_look(side, (mark,)) if isinstance(side, list) else None for side in (before, after)]
+            yield from _leaves((*path, mark), rest, *sides) if rest else iter([((*path, mark), None)])
     else:
-        yield path
+        yield path, MISSING if value is None else value
+
+
+def _shared_key(value: list[Any], before: Any, after: Any) -> str:
+    # The key by which the walk over both objects will tell the items apart; without it the list is named as a whole.
+    sides = [side for side in (before, after) if isinstance(side, list)]
+    key = _merge_key(*sides) if sides else _merge_key(value)
+    return key if value and all(isinstance(item, dict) and key in item for item in value) else ""
 
 
 def _block(path: Path, value: Any) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.quantity import quantity, shown_bytes, shown_cpu
+from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import delete, json_patch, merge_patch, nearest, outside, set_path
 from agents.expert.workload import Workload, sets_of, workloads
 from assistant.domain.action import RiskLevel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Level
-from agents.expert.quantity import quantity
+from assistant.policy.quantity import quantity
 from agents.expert.remedies import outside, set_path
 from agents.expert.workload import is_ready, workloads
 from assistant.domain.raw import rows, text

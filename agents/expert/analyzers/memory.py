@@ -7,7 +7,7 @@ import re
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import MEMORY
-from agents.expert.quantity import quantity, shown_bytes
+from assistant.policy.quantity import quantity, shown_bytes
 from agents.expert.remedies import json_patch, pointer, set_path
 from agents.expert.workload import Container, Workload, log_lines
 from assistant.domain.raw import mapping, text

@@ -6,7 +6,7 @@ import re
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
-from agents.expert.quantity import quantity, shown_bytes, shown_cpu
+from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import Workload, workload_of
 from assistant.domain.evidence import Citation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.quantity import quantity
+from assistant.policy.quantity import quantity
 from agents.expert.remedies import create, delete, nearest, outside
 from agents.expert.workload import YOUNG, Workload, is_ready, workload_of
 from assistant.domain.action import RiskLevel
