@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from assistant.domain.action import Action, RequestClass, RiskLevel
+from assistant.domain.target import Target
 
 
 class CheckResult(StrEnum):
@@ -67,10 +68,14 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """The way back: an inverse action with the before-image, or none, said in plain words."""
+    """The way back: an inverse action with the before-image, or none, said in plain words.
+
+    `before` is the whole object that a delete takes away, as YAML without secret values; "" for other changes.
+    """
 
     text: str
     action: Action | None = None
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,22 @@ class ProposalState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One object of a change to several; it is sent as a request of its own, bound to uid and resourceVersion."""
+
+    target: Target
+    resource_version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """Everything a person needs to decide about one exact request; made by the gate only.
 
     `digest` binds an approval to cluster, identity, request bytes, target uid and resourceVersion, dry-run
     answer, policy version, session, nonce and expiry. `approvable` is false when the whole request cannot be
-    shown, access is denied or the dry run failed; `not_approvable` then says why.
+    shown, access is denied or the dry run failed; `not_approvable` then says why, and `approvable_if` what would
+    have to be different. `parts` are the objects of a change to several, all of them; nothing else is sent then.
     """
 
     id: str
@@ -129,6 +144,8 @@ class Proposal:
     resource_version: str = ""
     not_approvable: str = ""
     supersedes: str = ""
+    parts: tuple[Part, ...] = ()
+    approvable_if: str = ""
 
     @property
     def approvable(self) -> bool:
@@ -137,9 +154,13 @@ class Proposal:
 
     @property
     def typed_name(self) -> str:
-        """Return the name that must be typed before approving, "" where arming and enter are enough."""
+        """Return the name that must be typed before approving, "" where arming and enter are enough.
+
+        For several objects it is their count and kind: `9-pods`.
+        """
         critical = self.request_class is RequestClass.CRITICAL or self.risk.level is RiskLevel.CRITICAL
-        return self.action.target.name if critical else ""
+        name = self.action.target.name
+        return "" if not critical else f"{len(self.parts)}-{name}" if self.parts else name
 
 
 class Answer(StrEnum):

@@ -20,7 +20,8 @@ from assistant.domain.ports import Clock
 from assistant.domain.proposal import Answer, Decision, Origin, Outcome, Proposal, ProposalState
 from assistant.errors import ClusterError, GateError, StoreError
 from assistant.gate import faults
-from assistant.gate.prepare import Prepared, bound_version
+from assistant.gate.parts import send_parts
+from assistant.gate.prepare import Prepared
 from assistant.gate.preview import Examined, Examiner
 from assistant.gate.sender import Sender, Sent
 from assistant.policy.api_path import Refused
@@ -30,17 +31,8 @@ from assistant.store.journal import Journal
 
 State = ProposalState
 _ENDED: Final = frozenset(
-    {
-        State.DENIED,
-        State.EXPIRED,
-        State.REFUSED,
-        State.WITHDRAWN,
-        State.VOID,
-        State.APPLIED,
-        State.FAILED,
-        State.UNKNOWN,
-    }
-)
+    {State.DENIED, State.EXPIRED, State.REFUSED, State.WITHDRAWN, State.VOID, State.APPLIED, State.FAILED}
+) | {State.UNKNOWN}
 Event = Proposed | Decided | Sending | Concluded
 
 
@@ -149,6 +141,7 @@ class Broker:
             and new.proposal.action.target.uid == held.proposal.action.target.uid
             and new.proposal.resource_version == held.proposal.resource_version
             and new.proposal.checks == held.proposal.checks
+            and new.proposal.parts == held.proposal.parts
         )
         if same or held.state is not State.OPEN:
             return held
@@ -190,10 +183,9 @@ class Broker:
             return State.REFUSED, f"This change needs the name {proposal.typed_name!r} to be typed exactly."
         if held.examined.verdict.request_class is CRITICAL and not proposal.typed_name:
             return State.REFUSED, "A critical change without a name cannot be approved."
-        _, live = await self._examiner.live(held.examined.live_target)
-        if not bound_version(proposal, live):
+        if moved := await self._examiner.moved(held.examined):
             successor = await self._renew(held)
-            return State.VOID, f"The object changed since you looked; look at {successor.proposal.id} instead."
+            return State.VOID, f"{moved}; look at {successor.proposal.id} instead."
         if not self._open(held):
             return held.state, f"It is {held.state.value} already; the decision changes nothing."
         critical = bool(proposal.typed_name)
@@ -261,7 +253,11 @@ class Broker:
             faults.point("after-intent")
             held.state = State.SENDING
             self._tell(Sending(proposal.id, proposal.digest))
-            sent = await self._sender.send(held.examined, lambda: self._mark_sent(proposal.id))
+            if proposal.parts:
+                send = send_parts(self._sender, self._examiner, self._journal, held.examined, lambda: self._over(held))
+            else:
+                send = self._sender.send(held.examined, lambda: self._mark_sent(proposal.id))
+            sent = await send
             held.answer = sent
             self._conclude(held, sent.state, sent.message, sent)
 
@@ -271,22 +267,27 @@ class Broker:
             self._journal.sent(proposal_id)
         faults.point("after-sent")
 
+    def _over(self, held: Held) -> str:
+        wall = held.approved_until_wall
+        late = wall is None or self._clock.monotonic() >= held.approved_until or self._clock.now() >= wall
+        return "the approval ran out" if late else ""
+
     async def _still_good(self, held: Held) -> tuple[State, str] | None:
         proposal = held.proposal
         wall = held.approved_until_wall
-        if wall is None or self._clock.monotonic() >= held.approved_until or self._clock.now() >= wall:
+        if wall is None or self._over(held):
             return State.EXPIRED, "The approval ran out before the change was sent."
         if not hmac.compare_digest(held.mac, self._mac(proposal, wall)):
             return State.REFUSED, "The approval is not one of this gate."
         if not hmac.compare_digest(self._examiner.digest(held.examined), proposal.digest):
             return State.REFUSED, "The bytes to send are not the ones that were approved."
         try:
-            _, live = await self._examiner.live(held.examined.live_target)
+            moved = await self._examiner.moved(held.examined, sending=True)
         except ClusterError as error:
             return State.FAILED, f"Nothing was sent: {error.meaning}"
-        if not bound_version(proposal, live):
-            return State.FAILED, "The object changed since you looked; nothing was sent."
-        if self._clock.monotonic() >= held.approved_until or self._clock.now() >= wall:
+        if moved:
+            return State.FAILED, f"{moved}; nothing was sent."
+        if self._over(held):
             return State.EXPIRED, "The approval ran out before the change was sent."
         return None
 
@@ -297,6 +298,12 @@ class Broker:
         held = self.get(proposal_id)
         if held.state in (State.OPEN, State.APPROVED):
             self._conclude(held, State.WITHDRAWN, why or "The one who asked took it back.")
+        return held.state
+
+    def give_up(self, held: Held) -> State:
+        """End a proposal whose client waited as long as it may; one that is being sent goes on."""
+        if held.state in (State.OPEN, State.APPROVED):
+            self._conclude(held, State.EXPIRED, "Nobody decided while the client waited; nothing was sent.")
         return held.state
 
     def close(self) -> None:

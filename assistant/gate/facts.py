@@ -1,41 +1,53 @@
-"""Reads what a preview needs from around an object. What cannot be read is named, not left out."""
+"""Reads what a preview needs from around an object. What cannot be read, or only in part, is named, not left out."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from assistant.errors import ClusterError
 from assistant.gate.upstream import Upstream
-from assistant.policy.api_path import ApiPath
-from assistant.policy.impact import Surroundings, at, matches, name_of, selects
-from assistant.policy.limits import MAX_PREVIEW_BYTES, PREVIEW_SECONDS
+from assistant.policy.limits import MAX_PREVIEW_BYTES, MAX_PREVIEW_OBJECTS, MAX_PREVIEW_REQUESTS, PREVIEW_SECONDS
+from assistant.policy.surroundings import Obj, at
 
-Obj = dict[str, Any]
-_WORKLOADS = {
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
-    "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
-    "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
-    "CronJob": "/apis/batch/v1/namespaces/{}/cronjobs",
-    "Job": "/apis/batch/v1/namespaces/{}/jobs",
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "Service": "/api/v1/namespaces/{}/services",
-    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
+SAFE: Final = "/:@!$&'()*+,=-._~"
+METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+# (apiVersion, kind) of what previews read, with the path and whether it is in a namespace.
+_PLACES: Final = {
+    "Deployment": ("apps/v1", "deployments"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+    "DaemonSet": ("apps/v1", "daemonsets"),
+    "ReplicaSet": ("apps/v1", "replicasets"),
+    "CronJob": ("batch/v1", "cronjobs"),
+    "Job": ("batch/v1", "jobs"),
+    "Pod": ("v1", "pods"),
+    "ReplicationController": ("v1", "replicationcontrollers"),
+    "Service": ("v1", "services"),
+    "ConfigMap": ("v1", "configmaps"),
+    "Secret": ("v1", "secrets"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
+    "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
+    "ResourceQuota": ("v1", "resourcequotas"),
+    "LimitRange": ("v1", "limitranges"),
+    "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
+    "Ingress": ("networking.k8s.io/v1", "ingresses"),
+    "EndpointSlice": ("discovery.k8s.io/v1", "endpointslices"),
+    "Role": ("rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"),
 }
-_TEMPLATED = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 
 
 async def ask(
-    upstream: Upstream, method: str, target: str, body: Any = None, content_type: str = "application/json"
-) -> tuple[int, Obj]:
+    upstream: Upstream, method: str, target: str, body: Any = None, content_type: str = "application/json",
+    accept: str = "application/json",
+) -> tuple[int, Obj]:  # fmt: skip
     """Send one of the gate's own small requests. Returns status and object. Raises ClusterError."""
     data = json.dumps(body).encode() if body is not None else None
-    headers = {"Accept": "application/json", "User-Agent": "pilothouse-gate"}
+    headers = {"Accept": accept, "User-Agent": "pilothouse-gate"}
     if data is not None:
         headers["Content-Type"] = content_type
     answer = await upstream.fetch(method, target, headers, data, PREVIEW_SECONDS, MAX_PREVIEW_BYTES)
@@ -46,98 +58,97 @@ async def ask(
     return answer.status, value if isinstance(value, dict) else {}
 
 
+def root_of(api_version: str) -> str:
+    """Return the path below which an API version is served."""
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
 class Reader:
-    """Reads lists of one namespace for one preview, each at most once, and keeps what could not be read."""
+    """Reads for one preview: each thing once, a few at a time, all within PREVIEW_SECONDS.
+
+    `unread` names kinds that could not be read, `cut` those of which there are more than were read.
+    """
 
     def __init__(self, upstream: Upstream, namespace: str) -> None:
-        """Bind to a namespace."""
+        """Bind to a namespace; the time begins to run."""
         self._upstream = upstream
-        self._namespace = namespace
+        self.namespace = namespace
+        self._until = asyncio.get_running_loop().time() + PREVIEW_SECONDS
+        self._slots = asyncio.Semaphore(MAX_PREVIEW_REQUESTS)
+        self._asked: dict[tuple[str, str], asyncio.Task[tuple[int, Obj]]] = {}
         self.unread: list[str] = []
+        self.cut: list[str] = []
 
-    async def list(self, kind: str, selector: str = "") -> tuple[Obj, ...]:
-        """Return all objects of a kind in the namespace; a kind that the server does not have has none."""
-        target = _WORKLOADS[kind].format(quote(self._namespace, safe=""))
-        if selector:
-            target += "?" + urlencode({"labelSelector": selector})
+    async def get(self, target: str, accept: str = "application/json") -> tuple[int, Obj]:
+        """Return status and object, status 0 where there was no answer; each target is asked for once."""
+        key = (target, accept)
+        if key not in self._asked:
+            self._asked[key] = asyncio.ensure_future(self._get(target, accept))
+        return await self._asked[key]
+
+    async def _get(self, target: str, accept: str) -> tuple[int, Obj]:
         try:
-            status, value = await ask(self._upstream, "GET", target)
-        except ClusterError:
-            self.unread.append(kind)
-            return ()
-        if status == 404:
-            return ()
-        if status != 200:
-            self.unread.append(kind)
-            return ()
-        items = value.get("items")
-        return tuple({**item, "kind": kind} for item in items or () if isinstance(item, dict))
+            async with asyncio.timeout_at(self._until), self._slots:
+                return await ask(self._upstream, "GET", target, accept=accept)
+        except (ClusterError, TimeoutError):
+            return 0, {}
 
-    async def all(self, *kinds: str) -> dict[str, tuple[Obj, ...]]:
+    async def one(self, kind: str, target: str) -> Obj | None:
+        """Return one object, None where there is none or it cannot be read (then `unread` names the kind)."""
+        status, value = await self.get(quote(target, safe=SAFE))
+        if status == 200:
+            return {**value, "kind": value.get("kind") or kind}
+        if status != 404:
+            self._missed(kind)
+        return None
+
+    async def list(
+        self, kind: str, selector: str = "", *, namespace: str | None = None, slim: bool = False
+    ) -> tuple[Obj, ...]:
+        """Return the objects of a kind in the namespace; a kind that the server does not have has none.
+
+        With `slim` they have their metadata only.
+        """
+        version, resource = _PLACES[kind]
+        place = quote(self.namespace if namespace is None else namespace, safe="")
+        return await self.items(kind, f"{root_of(version)}/namespaces/{place}/{resource}", selector, slim=slim)
+
+    async def items(
+        self, kind: str, path: str, selector: str = "", *, fields: str = "", slim: bool = False
+    ) -> tuple[Obj, ...]:
+        """Return the objects of a collection, at most MAX_PREVIEW_OBJECTS; what is left out is counted in `cut`."""
+        query = {"limit": str(MAX_PREVIEW_OBJECTS), "labelSelector": selector, "fieldSelector": fields}
+        target = f"{path}?{urlencode({k: v for k, v in query.items() if v})}"
+        status, value = await self.get(target, METADATA if slim else "application/json")
+        found = value.get("items")
+        if status == 404 or (status == 200 and found is None):
+            return ()
+        if status != 200 or not isinstance(found, list):
+            self._missed(kind)
+            return ()
+        if at(value, "metadata", "continue"):
+            left = at(value, "metadata", "remainingItemCount")
+            total = f"{len(found)} of {len(found) + left}" if isinstance(left, int) else f"the first {len(found)}"
+            self.cut.append(f"{total} {kind} objects")
+        return tuple({**item, "kind": kind} for item in found if isinstance(item, dict))
+
+    async def all(self, *kinds: str, slim: bool = False) -> dict[str, tuple[Obj, ...]]:
         """Return the lists of several kinds, read side by side."""
-        found = await asyncio.gather(*(self.list(kind) for kind in kinds))
+        found = await asyncio.gather(*(self.list(kind, slim=slim) for kind in kinds))
         return dict(zip(kinds, found, strict=True))
 
+    async def place(self, api_version: str, kind: str, name: str) -> str:
+        """Return the path of an object that a reference names, "" where the server does not know the kind."""
+        known = _PLACES.get(kind)
+        if known and known[0] == api_version:
+            return f"{root_of(api_version)}/namespaces/{self.namespace}/{known[1]}/{name}"
+        _, value = await self.get(quote(root_of(api_version), safe=SAFE))
+        for resource in at(value, "resources", default=[]):
+            if resource.get("kind") == kind and "/" not in str(resource.get("name", "/")):
+                space = f"/namespaces/{self.namespace}" if resource.get("namespaced") else ""
+                return f"{root_of(api_version)}{space}/{resource['name']}/{name}"
+        return ""
 
-async def surroundings(
-    upstream: Upstream, method: str, api: ApiPath, kind: str, live: Obj | None, after: Obj | None
-) -> Surroundings:
-    """Read what impact and risk need for this kind of change."""
-    base = Surroundings(method, api.sub, kind, live, after)
-    if not api.namespace or api.resource == "namespaces":
-        return base
-    reader = Reader(upstream, api.namespace)
-    if kind in ("ConfigMap", "Secret"):
-        found = await reader.all("Deployment", "StatefulSet", "DaemonSet", "CronJob")
-        workloads = tuple(item for items in found.values() for item in items)
-        return Surroundings(method, api.sub, kind, live, after, workloads=workloads, unread=tuple(reader.unread))
-    if kind == "Service":
-        pods = await reader.list("Pod")
-        return Surroundings(method, api.sub, kind, live, after, pods=pods, unread=tuple(reader.unread))
-    if kind == "PersistentVolumeClaim":
-        volumes = await _volumes(upstream, live, reader)
-        return Surroundings(method, api.sub, kind, live, after, volumes=volumes, unread=tuple(reader.unread))
-    if kind != "Pod" and kind not in _TEMPLATED:
-        return base
-    found = await reader.all("Pod", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
-    selector = at(live, "spec", "selector", default={})
-    mine = tuple(p for p in found["Pod"] if kind != "Pod" and matches(selector, at(p, "metadata", "labels")))
-    dependents: tuple[Obj, ...] = ()
-    claims: tuple[Obj, ...] = ()
-    if base.deleting and kind in _TEMPLATED:
-        sets = await reader.list("ReplicaSet") if kind == "Deployment" else ()
-        uid = at(live, "metadata", "uid")
-        owned = tuple(
-            s for s in sets if any(o.get("uid") == uid for o in at(s, "metadata", "ownerReferences", default=[]))
-        )
-        dependents = (*owned, *mine)
-        if kind == "StatefulSet":
-            claims = await _claims(reader, live)
-    return Surroundings(
-        method, api.sub, kind, live, after, pods=mine, services=found["Service"],
-        scalers=found["HorizontalPodAutoscaler"], budgets=found["PodDisruptionBudget"], dependents=dependents,
-        claims=claims, unread=tuple(reader.unread),
-    )  # fmt: skip
-
-
-async def _claims(reader: Reader, live: Obj | None) -> tuple[Obj, ...]:
-    heads = [f"{name_of(t)}-{name_of(live or {})}-" for t in at(live, "spec", "volumeClaimTemplates", default=[])]
-    every = await reader.list("PersistentVolumeClaim") if heads else ()
-    return tuple(claim for claim in every if any(name_of(claim).startswith(head) for head in heads))
-
-
-async def _volumes(upstream: Upstream, live: Obj | None, reader: Reader) -> tuple[Obj, ...]:
-    name = str(at(live, "spec", "volumeName", default=""))
-    if not name:
-        return ()
-    try:
-        status, value = await ask(upstream, "GET", f"/api/v1/persistentvolumes/{quote(name, safe='')}")
-    except ClusterError:
-        status, value = 0, {}
-    if status != 200:
-        reader.unread.append("PersistentVolume")
-        return ()
-    return (value,)
-
-
-__all__ = ["Reader", "ask", "selects", "surroundings"]
+    def _missed(self, kind: str) -> None:
+        if kind not in self.unread:
+            self.unread.append(kind)

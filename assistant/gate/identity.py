@@ -8,7 +8,7 @@ from assistant.domain.canonical import sha256
 from assistant.errors import ClusterError
 from assistant.gate.facts import ask
 from assistant.gate.upstream import Upstream
-from assistant.policy.impact import at
+from assistant.policy.surroundings import at
 
 REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 

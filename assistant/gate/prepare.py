@@ -14,7 +14,7 @@ import yaml
 
 from assistant.domain.proposal import Proposal
 from assistant.policy.api_path import ApiPath, Refused
-from assistant.policy.impact import at
+from assistant.policy.surroundings import at
 
 MERGE: Final = "application/merge-patch+json"
 STRATEGIC: Final = "application/strategic-merge-patch+json"

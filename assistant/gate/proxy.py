@@ -125,7 +125,7 @@ class Proxy:
         return _answer(held)
 
     async def _give_up(self, held: Held) -> None:
-        if self._broker.withdraw(held.proposal.id) is ProposalState.SENDING:
+        if self._broker.give_up(held) is ProposalState.SENDING:
             await held.done.wait()
 
     async def _pass(self, request: web.BaseRequest, verdict: Verdict, body: bytes | None) -> web.StreamResponse:
@@ -246,7 +246,7 @@ def _answer(held: Held) -> web.StreamResponse:
             status=sent.status, body=sent.body, headers={"Content-Type": sent.content_type or "application/json"}
         )
     message = outcome.message if outcome else "nothing was sent."
-    cause = held.proposal.id
+    cause = f"{held.proposal.id} {held.state.value}"
     match held.state:
         case ProposalState.DENIED | ProposalState.EXPIRED | ProposalState.WITHDRAWN | ProposalState.REFUSED:
             return refusal(403, f"Pilothouse did not send this change: {message}", cause)

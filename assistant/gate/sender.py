@@ -13,9 +13,9 @@ from assistant.errors import ClusterError
 from assistant.gate.preview import Examined
 from assistant.gate.upstream import Upstream, named, read_limited
 from assistant.gate.wire_redaction import parsed_kind, redact_body
-from assistant.policy.impact import at
 from assistant.policy.limits import MAX_PREVIEW_BYTES
 from assistant.policy.redact import Redactor
+from assistant.policy.surroundings import at
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,13 @@ def status_body(code: int, message: str, cause: str = "") -> bytes:
     ).encode()  # fmt: skip
 
 
+def success_body(message: str) -> bytes:
+    """Return a Success Status (meta/v1), as the API server answers a delete."""
+    return json.dumps(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "message": message}
+    ).encode()
+
+
 def refusal(code: int, message: str, cause: str = "") -> web.Response:
     """Return an answer with a Status body."""
     # kubectl retries a 429 or 503 that names no time of its own only with Retry-After, so there is none here.

@@ -5,55 +5,29 @@ What could not be read is named by the caller as an unknown check; here an absen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from assistant.domain.proposal import Check, CheckResult, Impact
+from assistant.policy.removal import removed
+from assistant.policy.surroundings import (
+    Obj,
+    Surroundings,
+    at,
+    counted,
+    listed,
+    matches,
+    name_of,
+    pod_labels,
+    ready,
+    replicas,
+    scaled,
+    selects,
+    share,
+    template_changes,
+)
 
-Obj = dict[str, Any]
-_TEMPLATED: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
-_NAMES: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The object before and after (dry run), and the lists around it that could be read."""
-
-    method: str
-    sub: str
-    kind: str
-    live: Obj | None
-    after: Obj | None
-    pods: tuple[Obj, ...] = ()
-    workloads: tuple[Obj, ...] = ()
-    services: tuple[Obj, ...] = ()
-    scalers: tuple[Obj, ...] = ()
-    budgets: tuple[Obj, ...] = ()
-    dependents: tuple[Obj, ...] = ()
-    claims: tuple[Obj, ...] = ()
-    volumes: tuple[Obj, ...] = ()
-    unread: tuple[str, ...] = field(default_factory=tuple)
-
-    @property
-    def deleting(self) -> bool:
-        """Say whether the object goes away (delete or eviction)."""
-        return self.method == "DELETE" or self.sub == "eviction"
-
-
-def at(value: Any, *path: str, default: Any = None) -> Any:
-    """Return a nested field, `default` where a step is missing or of another type."""
-    for part in path:
-        if not isinstance(value, dict) or part not in value:
-            return default
-        value = value[part]
-    return default if value is None else value
-
-
-def name_of(value: Obj) -> str:
-    """Return metadata.name."""
-    return str(at(value, "metadata", "name", default=""))
+_ROLLED_PARTLY: Final = "the others keep the old template"
 
 
 def impact_of(around: Surroundings) -> tuple[Impact, ...]:
@@ -61,147 +35,106 @@ def impact_of(around: Surroundings) -> tuple[Impact, ...]:
     lines: list[Impact] = []
     lines += _rollout(around)
     lines += _scale(around)
-    lines += _deleted(around)
+    lines += removed(around)
     lines += _traffic(around)
     lines += _readers(around)
-    lines += _storage(around)
     lines += _watchers(around)
     return tuple(lines)
 
 
-def template_changes(around: Surroundings) -> bool:
-    """Say whether the pod template changes, so that pods are replaced."""
-    if around.kind not in _TEMPLATED or around.sub or around.live is None or around.after is None:
-        return False
-    return bool(at(around.live, "spec", "template") != at(around.after, "spec", "template"))
-
-
-def replicas(value: Obj | None, default: int = 1) -> int:
-    """Return spec.replicas; the API's default is 1."""
-    count = at(value, "spec", "replicas", default=default)
-    return count if isinstance(count, int) else default
-
-
-def _share(value: Any, total: int, *, up: bool) -> int:
-    if isinstance(value, str) and value.endswith("%"):
-        exact = total * int(value[:-1] or 0) / 100
-        return math.ceil(exact) if up else math.floor(exact)
-    return value if isinstance(value, int) else 0
+def at_once(around: Surroundings) -> tuple[int, int, int]:
+    """Return how many pods a rollout replaces in all, how many are down and how many are extra at once, at most."""
+    after = around.after or {}
+    if around.kind == "DaemonSet":
+        total = int(at(around.live, "status", "desiredNumberScheduled", default=len(around.pods)))
+        rolling = at(after, "spec", "updateStrategy", "rollingUpdate", default={})
+        surge = share(rolling.get("maxSurge", 0), total, up=True)
+        down = share(rolling.get("maxUnavailable", 0 if surge else 1), total, up=True)
+        return total, down if surge else max(1, down), surge
+    total = replicas(after)
+    if around.kind == "StatefulSet":
+        rolling = at(after, "spec", "updateStrategy", "rollingUpdate", default={})
+        total = max(0, total - int(at(rolling, "partition", default=0)))
+        down = max(1, share(rolling.get("maxUnavailable", 1), replicas(after), up=True))
+        return total, min(down, total), 0
+    if at(after, "spec", "strategy", "type") == "Recreate":
+        return total, total, 0
+    rolling = at(after, "spec", "strategy", "rollingUpdate", default={})
+    surge = share(rolling.get("maxSurge", "25%"), total, up=True)
+    down = share(rolling.get("maxUnavailable", "25%"), total, up=False)
+    # Both rounding to zero would never progress: the controller then takes one down (ResolveFenceposts).
+    return total, 1 if not down and not surge else down, surge
 
 
 def _rollout(around: Surroundings) -> list[Impact]:
     if not template_changes(around):
         return []
     after = around.after or {}
-    if around.kind == "DaemonSet":
-        total = int(at(around.live, "status", "desiredNumberScheduled", default=len(around.pods)))
-        value = at(after, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable", default=1)
-        if at(after, "spec", "updateStrategy", "type") == "OnDelete":
-            return [Impact("direct", "Pods change only when somebody deletes them (OnDelete).")]
-        down = max(1, _share(value, total, up=True))
-        return [Impact("direct", f"{total} pods are replaced, at most {down} down at once.")]
-    total = replicas(after)
-    if around.kind == "StatefulSet":
-        if at(after, "spec", "updateStrategy", "type") == "OnDelete":
-            return [Impact("direct", "Pods change only when somebody deletes them (OnDelete).")]
-        return [Impact("direct", f"{total} pods are replaced one after the other, the highest number first.")]
+    if at(after, "spec", "updateStrategy", "type") == "OnDelete":
+        return [Impact("direct", "Pods change only when somebody deletes them (OnDelete).")]
     if at(after, "spec", "paused") is True:
         return [Impact("direct", "The Deployment is paused: pods are replaced only when it is resumed.")]
-    if at(after, "spec", "strategy", "type") == "Recreate":
+    total, down, surge = at_once(around)
+    pods = f"{total} pods are" if total != 1 else "1 pod is"
+    if around.kind == "StatefulSet":
+        partition = int(at(after, "spec", "updateStrategy", "rollingUpdate", "partition", default=0))
+        kept = f" with ordinal {partition} and above; {_ROLLED_PARTLY}" if partition else ""
+        if not total:
+            return [Impact("direct", f"No pod is replaced: the partition {partition} keeps all of them back.")]
+        order = "one after the other" if down == 1 else f"at most {down} at once where the cluster allows that"
+        return [Impact("direct", f"{pods} replaced {order}, the highest number first{kept}.")]
+    if around.kind == "Deployment" and at(after, "spec", "strategy", "type") == "Recreate":
         return [Impact("direct", f"All {total} pods stop before new ones start (Recreate).")]
-    rolling = at(after, "spec", "strategy", "rollingUpdate", default={})
-    surge = _share(rolling.get("maxSurge", "25%"), total, up=True)
-    down = _share(rolling.get("maxUnavailable", "25%"), total, up=False)
-    # Both rounding to zero would never progress: the controller then takes one down (ResolveFenceposts).
-    down = 1 if not down and not surge else down
-    return [Impact("direct", f"{total} pods are replaced, at most {down} down and {surge} extra at once.")]
+    extra = f" and {surge} extra" if surge or around.kind == "Deployment" else ""
+    return [Impact("direct", f"{pods} replaced, at most {down} down{extra} at once.")]
 
 
 def _scale(around: Surroundings) -> list[Impact]:
-    if around.live is None or around.after is None or around.deleting:
+    change = scaled(around)
+    if change is None:
         return []
-    if "replicas" not in at(around.live, "spec", default={}) and around.sub != "scale":
-        return []
-    before, after = replicas(around.live), replicas(around.after)
-    if before == after:
-        return []
+    before, after = change
     count = abs(after - before)
-    pods = "pod" if count == 1 else "pods"
-    return [
-        Impact(
-            "direct", f"Replicas go from {before} to {after}: {count} {pods} {'more' if after > before else 'less'}."
-        )
-    ]
-
-
-def _listed(items: Iterable[Obj]) -> str:
-    names = [name_of(item) for item in items]
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
-
-
-def _deleted(around: Surroundings) -> list[Impact]:
-    if not around.deleting or around.live is None:
-        return []
-    lines = []
-    owner = next((o for o in at(around.live, "metadata", "ownerReferences", default=[]) if o.get("controller")), None)
-    if around.kind == "Pod":
-        if owner:
-            lines.append(Impact("direct", f"The pod stops; {owner.get('kind')} {owner.get('name')} starts another."))
-        else:
-            lines.append(Impact("direct", "The pod stops and nothing starts it again: it has no controller."))
-    elif around.kind == "Namespace":
-        lines.append(Impact("direct", "Everything in the namespace is deleted with it.", at_least=True))
-    else:
-        lines.append(Impact("direct", f"{around.kind} {name_of(around.live)} is deleted."))
-    if around.dependents:
-        kinds = sorted({str(item.get("kind") or "object") for item in around.dependents})
-        lines.append(
-            Impact("follows", f"{len(around.dependents)} {'/'.join(kinds)} go with it: {_listed(around.dependents)}.",
-                   at_least=True)
-        )  # fmt: skip
-    if around.kind == "StatefulSet" and around.claims:
-        lines.append(Impact("storage", f"{len(around.claims)} claims stay behind: {_listed(around.claims)}."))
+    text = f"Replicas go from {before} to {after}: {counted(count, 'pod')} {'more' if after > before else 'less'}."
+    lines = [Impact("direct", text)]
+    if around.kind == "StatefulSet" and after < before:
+        lines[0] = Impact("direct", f"{text} The highest numbers stop first.")
+        kept = at(around.thing, "spec", "persistentVolumeClaimRetentionPolicy", "whenScaled", default="Retain")
+        if at(around.thing, "spec", "volumeClaimTemplates"):
+            what = "are deleted" if kept == "Delete" else "stay"
+            lines.append(Impact("storage", f"The claims of the pods that stop {what} (whenScaled: {kept})."))
     return lines
 
 
-def selects(selector: Any, labels: Any) -> bool:
-    """Say whether an equality selector (a Service's) picks these labels; an empty one picks nothing."""
-    if not isinstance(selector, dict) or not selector or not isinstance(labels, dict):
-        return False
-    return all(labels.get(key) == value for key, value in selector.items())
-
-
-def matches(selector: Any, labels: Any) -> bool:
-    """Say whether a LabelSelector picks these labels (matchLabels and matchExpressions)."""
-    labels = labels if isinstance(labels, dict) else {}
-    if not isinstance(selector, dict):
-        return False
-    if any(labels.get(k) != v for k, v in at(selector, "matchLabels", default={}).items()):
-        return False
-    for rule in at(selector, "matchExpressions", default=[]):
-        key, values = rule.get("key"), rule.get("values") or []
-        ok = {
-            "In": labels.get(key) in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }.get(str(rule.get("operator")), False)
-        if not ok:
-            return False
-    return True
-
-
-def ready(pod: Obj) -> bool:
-    """Say whether a pod has the Ready condition."""
-    conditions = at(pod, "status", "conditions", default=[])
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-
-
-def _pod_labels(value: Obj | None, kind: str) -> Obj:
-    path = ("metadata", "labels") if kind == "Pod" else ("spec", "template", "metadata", "labels")
-    found = at(value, *path, default={})
-    return found if isinstance(found, dict) else {}
+def lost_services(around: Surroundings) -> tuple[tuple[str, int, int], ...]:
+    """Return the Services that lose ready pods by a delete or by scaling down: name, ready now, ready afterwards."""
+    labels = pod_labels(around.thing, around.kind)
+    change = scaled(around)
+    if around.deleting:
+        going = len(around.pods) or (1 if around.kind == "Pod" else 0)
+    elif change is not None and change[1] < change[0]:
+        going = change[0] - change[1]
+    elif template_changes(around) and at(around.after, "spec", "strategy", "type") == "Recreate":
+        going = len(around.pods)
+    else:
+        return ()
+    mine = {name_of(pod) for pod in around.pods if ready(pod)}
+    if around.deleting and around.kind == "Pod" and around.thing is not None:
+        mine = {name_of(around.thing)} if ready(around.thing) else set()
+    found = []
+    for service in around.services:
+        selector = at(service, "spec", "selector")
+        if not selects(selector, labels):
+            continue
+        behind = {
+            name_of(pod) for pod in around.every_pod if ready(pod) and selects(selector, at(pod, "metadata", "labels"))
+        }
+        gone = len(behind & mine)
+        # Which pods a controller stops is its own choice; it takes those that are not ready first.
+        stays = len([pod for pod in around.pods if not ready(pod)]) if change is not None else 0
+        gone = max(0, min(gone, going - stays)) if change is not None and not around.deleting else gone
+        found.append((name_of(service), len(behind), len(behind) - gone))
+    return tuple(found)
 
 
 def _traffic(around: Surroundings) -> list[Impact]:
@@ -215,21 +148,21 @@ def _traffic(around: Surroundings) -> list[Impact]:
             text = f"Pods behind it go from {len(old)} to {len(new)} ({sum(map(ready, new))} ready)."
             lines.append(Impact("traffic", text))
         return lines
-    before, after = _pod_labels(around.live, around.kind), _pod_labels(around.after, around.kind)
-    gone = around.deleting or (around.kind != "Pod" and around.after is not None and replicas(around.after) == 0)
-    mine = {name_of(p) for p in around.pods}
+    for name, now, then in lost_services(around):
+        what = "no ready pod is left" if now and not then else f"{then} of {now} ready pods are left"
+        if not now:
+            what = "it has no ready pod now"
+        for_now = " until the new ones are ready" if template_changes(around) else ""
+        lines.append(Impact("traffic", f"Service {name}: {what}{for_now}."))
+    if around.deleting or around.after is None or around.sub:
+        return lines
+    before, after = pod_labels(around.live, around.kind), pod_labels(around.after, around.kind)
     for service in around.services:
-        selector = at(service, "spec", "selector")
-        if not selects(selector, before):
-            if around.after is not None and not gone and selects(selector, after):
-                lines.append(Impact("traffic", f"Service {name_of(service)} begins to send traffic to its pods."))
-            continue
-        if gone and around.kind != "Pod":
-            lines.append(Impact("traffic", f"Service {name_of(service)} loses the {len(mine)} pods of this workload."))
-        elif gone:
-            lines.append(Impact("traffic", f"Service {name_of(service)} loses this pod."))
-        elif not selects(selector, after):
+        old_one, new_one = (selects(at(service, "spec", "selector"), labels) for labels in (before, after))
+        if old_one and not new_one:
             lines.append(Impact("traffic", f"Service {name_of(service)} no longer selects its pods."))
+        elif new_one and not old_one:
+            lines.append(Impact("traffic", f"Service {name_of(service)} begins to send traffic to its pods."))
     return lines
 
 
@@ -273,70 +206,81 @@ def _reads_as_files(kind: str, name: str, spec: Obj) -> bool:
 
 
 def _readers(around: Surroundings) -> list[Impact]:
-    thing = around.live or around.after
+    thing = around.thing
     if around.kind not in ("ConfigMap", "Secret") or thing is None:
         return []
     env, files = readers(around.kind, name_of(thing), around.workloads)
     lines = []
     if env:
         lines.append(
-            Impact(
-                "watchers", f"{', '.join(env)} read it as environment: running pods see nothing of it until restarted."
-            )
+            Impact("watchers", f"{listed(env)} read it as environment: running pods see nothing of it until restarted.")
         )
     if files:
-        lines.append(Impact("watchers", f"{', '.join(files)} mount it: files follow within about a minute."))
+        lines.append(Impact("watchers", f"{listed(files)} mount it: files follow within about a minute."))
     if not env and not files and not around.unread:
         lines.append(Impact("watchers", "No workload of the namespace refers to it."))
     return lines
 
 
-def _storage(around: Surroundings) -> list[Impact]:
-    if not around.deleting:
-        return []
-    lines = []
-    for volume in around.volumes:
-        policy = at(volume, "spec", "persistentVolumeReclaimPolicy", default="unknown")
-        what = "the data is deleted" if policy == "Delete" else "the data stays"
-        lines.append(Impact("storage", f"Volume {name_of(volume)} has reclaim policy {policy}: {what}."))
-    return lines
-
-
 def _watchers(around: Surroundings) -> list[Impact]:
-    thing = around.live or {}
     lines = []
-    for scaler in around.scalers:
-        ref = at(scaler, "spec", "scaleTargetRef", default={})
-        if ref.get("kind") == around.kind and ref.get("name") == name_of(thing):
-            low, high = at(scaler, "spec", "minReplicas", default=1), at(scaler, "spec", "maxReplicas")
-            lines.append(
-                Impact("watchers", f"HorizontalPodAutoscaler {name_of(scaler)} sets replicas ({low} to {high}).")
-            )
-    for budget in around.budgets:
-        if matches(at(budget, "spec", "selector"), _pod_labels(around.live, around.kind)):
-            left = at(budget, "status", "disruptionsAllowed", default="unknown")
-            lines.append(Impact("watchers", f"PodDisruptionBudget {name_of(budget)} allows {left} disruptions now."))
+    for scaler in scalers_of(around):
+        low, high = at(scaler, "spec", "minReplicas", default=1), at(scaler, "spec", "maxReplicas")
+        lines.append(Impact("watchers", f"HorizontalPodAutoscaler {name_of(scaler)} sets replicas ({low} to {high})."))
+    for budget in budgets_of(around):
+        left = at(budget, "status", "disruptionsAllowed", default="unknown")
+        lines.append(Impact("watchers", f"PodDisruptionBudget {name_of(budget)} allows {left} disruptions now."))
     return lines
 
 
-def owner_check(thing: Obj | None) -> Check:
-    """Return who else keeps this object and may revert a change by hand (labels as the tools document them)."""
-    labels = at(thing, "metadata", "labels", default={})
-    notes = at(thing, "metadata", "annotations", default={})
-    if "argocd.argoproj.io/tracking-id" in notes or "argocd.argoproj.io/instance" in labels:
-        app = (
-            labels.get("argocd.argoproj.io/instance") or str(notes.get("argocd.argoproj.io/tracking-id")).split(":")[0]
-        )
-        return Check("owner", CheckResult.WARN, f"Argo CD application {app} manages it and may revert this.")
-    for tool in ("kustomize", "helm"):
-        name = labels.get(f"{tool}.toolkit.fluxcd.io/name")
-        if name:
-            return Check("owner", CheckResult.WARN, f"Flux ({tool} {name}) manages it and may revert this.")
-    if labels.get("app.kubernetes.io/managed-by") == "Helm" or "meta.helm.sh/release-name" in notes:
-        release = notes.get("meta.helm.sh/release-name", "unknown")
-        return Check("owner", CheckResult.WARN, f"Helm release {release} holds it: the next upgrade may revert this.")
-    for owner in at(thing, "metadata", "ownerReferences", default=[]):
-        if owner.get("controller"):
-            text = f"{owner.get('kind')} {owner.get('name')} controls it and may revert this."
-            return Check("owner", CheckResult.WARN, text)
-    return Check("owner", CheckResult.PASS, "No GitOps tool, Helm release or controller is marked as its owner.")
+def scalers_of(around: Surroundings) -> list[Obj]:
+    """Return the autoscalers that set the replicas of this object."""
+    name = name_of(around.thing or {})
+    refs = [(scaler, at(scaler, "spec", "scaleTargetRef", default={})) for scaler in around.scalers]
+    return [scaler for scaler, ref in refs if ref.get("kind") == around.kind and ref.get("name") == name]
+
+
+def budgets_of(around: Surroundings) -> list[Obj]:
+    """Return the disruption budgets that cover the pods of this object."""
+    labels = pod_labels(around.thing, around.kind)
+    return [budget for budget in around.budgets if labels and matches(at(budget, "spec", "selector"), labels)]
+
+
+def autoscaler_check(around: Surroundings) -> Check | None:
+    """Return whether an autoscaler will fight a change of replicas; None where that cannot be."""
+    change, scalers = scaled(around), scalers_of(around)
+    if change is None or not scalers:
+        return None
+    low, high = at(scalers[0], "spec", "minReplicas", default=1), at(scalers[0], "spec", "maxReplicas", default=0)
+    name = f"HorizontalPodAutoscaler {name_of(scalers[0])}"
+    if change[1] == 0:
+        return Check("autoscaler", CheckResult.WARN, f"At 0 replicas {name} stops scaling until somebody raises them.")
+    text = f"{name} keeps {low} to {high} replicas and sets them again; change its minReplicas or maxReplicas instead."
+    return Check("autoscaler", CheckResult.WARN, text)
+
+
+def budget_check(around: Surroundings) -> Check | None:
+    """Return whether a disruption budget blocks the change or is broken by it; None where none is concerned."""
+    budgets = budgets_of(around)
+    if not budgets:
+        return None
+    change, rolling = scaled(around), template_changes(around)
+    down = 1 if around.deleting and around.kind == "Pod" else len(around.pods) if around.deleting else 0
+    if change is not None and change[1] < change[0]:
+        down = change[0] - change[1]
+    elif rolling and at(around.after, "spec", "updateStrategy", "type") != "OnDelete":
+        down = at_once(around)[1]
+    if not down:
+        return None
+    broken = []
+    for budget in budgets:
+        allowed = at(budget, "status", "disruptionsAllowed")
+        if not isinstance(allowed, int):
+            return Check("budget", CheckResult.UNKNOWN, f"PodDisruptionBudget {name_of(budget)} has no status yet.")
+        if down > allowed:
+            broken.append(f"{name_of(budget)} allows {allowed}")
+    if not broken:
+        return Check("budget", CheckResult.PASS, f"{counted(down, 'pod')} down at once is within {listed(budgets)}.")
+    asks = "the eviction would be refused" if around.sub == "eviction" else "it is not asked, so it would be broken"
+    text = f"{counted(down, 'pod')} down at once, PodDisruptionBudget {listed(broken)}: {asks}."
+    return Check("budget", CheckResult.WARN, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # Part of every digest: an approval given under other rules is void.
-POLICY_VERSION: Final = "1"
+POLICY_VERSION: Final = "2"
 
 OPEN_SECONDS: Final = 600.0
 APPROVED_SECONDS: Final = 120.0
@@ -19,6 +19,11 @@ MAX_PREVIEW_BYTES: Final = 16 * 1024 * 1024
 MAX_WATCH_LINE_BYTES: Final = 16 * 1024 * 1024
 MAX_DIFF_LINES: Final = 400
 MAX_OPEN_PROPOSALS: Final = 50
+# What a preview reads around an object: so many of a kind, so many requests side by side, within PREVIEW_SECONDS.
+MAX_PREVIEW_OBJECTS: Final = 1000
+MAX_PREVIEW_REQUESTS: Final = 8
+# A deletecollection becomes a list of single deletes; a longer list than this nobody can review.
+MAX_PARTS: Final = 200
 
 CONNECT_SECONDS: Final = 10.0
 PREVIEW_SECONDS: Final = 15.0

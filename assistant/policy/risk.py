@@ -6,9 +6,20 @@ from typing import Any, Final
 
 from assistant.domain.action import RequestClass, RiskLevel
 from assistant.domain.proposal import Check, CheckResult, Risk, Undo
-from assistant.policy.impact import Surroundings, at, replicas, template_changes
+from assistant.policy.impact import lost_services
+from assistant.policy.surroundings import Surroundings, at, scaled, template_changes
 
 _ORDER: Final = (RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL)
+# What a warning of a check is worth.
+_WARNINGS: Final = {
+    "owner": (RiskLevel.MEDIUM, "something else manages the object and may revert it"),
+    "fields": (RiskLevel.MEDIUM, "something else writes the same fields"),
+    "autoscaler": (RiskLevel.MEDIUM, "an autoscaler sets the same number"),
+    "quota": (RiskLevel.MEDIUM, "new pods would be refused"),
+    "budget": (RiskLevel.HIGH, "goes below a disruption budget"),
+    "webhooks": (RiskLevel.HIGH, "an admission webhook that must answer has no backend"),
+    "fresh": (RiskLevel.MEDIUM, "the object is being deleted already"),
+}
 _STATEFUL: Final = frozenset({"StatefulSet", "PersistentVolumeClaim", "PersistentVolume", "Namespace"})
 
 
@@ -26,7 +37,11 @@ def risk_of(
     *,
     production: bool,
 ) -> Risk:
-    """Return the level and every rule that fired; an unknown check or a production cluster raises it by one."""
+    """Return the level and every rule that fired.
+
+    What could not be checked raises the level by one, up to the one that asks for the name to be typed. A production
+    cluster raises it by one, but not to that: there every change would be critical, and none would stand out.
+    """
     fired: list[tuple[RiskLevel, str]] = [(RiskLevel.LOW, "an ordinary write to one object")]
     if request_class is RequestClass.CRITICAL:
         fired.append((RiskLevel.CRITICAL, f"critical by its request ({rule})"))
@@ -34,13 +49,13 @@ def risk_of(
     if around.deleting and undo.action is None and around.kind != "Pod":
         fired.append((RiskLevel.HIGH, "cannot be undone"))
     for check in checks:
-        if check.name == "owner" and check.result is CheckResult.WARN:
-            fired.append((RiskLevel.MEDIUM, "something else manages the object and may revert it"))
+        if check.result is CheckResult.WARN and check.name in _WARNINGS:
+            fired.append(_WARNINGS[check.name])
     level = max((item[0] for item in fired), key=_ORDER.index)
     reasons = [text for _, text in fired[1:]] or [fired[0][1]]
     unknown = [check.name for check in checks if check.result is CheckResult.UNKNOWN]
     if unknown:
-        level = raised(level) if level is not RiskLevel.HIGH else level
+        level = raised(level)
         reasons.append("could not be checked: " + ", ".join(unknown))
     if production:
         level = raised(level) if level is not RiskLevel.HIGH else level
@@ -58,16 +73,13 @@ def _object_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
             fired.append((RiskLevel.LOW if owned else RiskLevel.HIGH, "stops a pod"))
         else:
             fired.append((RiskLevel.HIGH, "deletes an object"))
-        return fired
+        return fired + _traffic_rules(around)
     if template_changes(around):
         recreate = at(around.after, "spec", "strategy", "type") == "Recreate"
         fired.append((RiskLevel.HIGH if recreate else RiskLevel.MEDIUM, "replaces the pods of a workload"))
     if around.live is not None and around.after is not None:
-        if (
-            replicas(around.live) > 0
-            and replicas(around.after) == 0
-            and "replicas" in at(around.after, "spec", default={})
-        ):
+        change = scaled(around)
+        if change is not None and change[1] == 0:
             fired.append((RiskLevel.HIGH, "scales to zero"))
         if _lost_finalizers(around.live, around.after):
             fired.append((RiskLevel.CRITICAL, "removes a finalizer, so clean-up may be skipped"))
@@ -79,7 +91,12 @@ def _object_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
         fired.append((RiskLevel.HIGH, "writes a Secret, whose old value is not kept"))
     if around.kind == "NetworkPolicy":
         fired.append((RiskLevel.HIGH, "changes which connections are allowed"))
-    return fired
+    return fired + _traffic_rules(around)
+
+
+def _traffic_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
+    emptied = [name for name, now, then in lost_services(around) if now and not then]
+    return [(RiskLevel.HIGH, f"leaves Service {name} without a ready pod") for name in emptied[:3]]
 
 
 def _lost_finalizers(before: dict[str, Any], after: dict[str, Any]) -> bool:

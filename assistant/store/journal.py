@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlite_utils import Database, Migrations
 
@@ -113,6 +113,17 @@ class Journal:
         kind = "unknown" if outcome.state is ProposalState.UNKNOWN else "outcome"
         self._append(outcome.proposal, kind, encode(outcome).decode())
 
+    def part_intent(self, part: str, digest: str) -> None:
+        """Record that one request of several is about to leave; its mark is `proposal/number`.
+
+        The approval was consumed with the intent of the whole. Raises StoreError, also for a second time.
+        """
+        self._append(part, "intent", encode({"digest": digest}).decode())
+
+    def part_ended(self, outcome: Outcome) -> None:
+        """Record the end of one request of several."""
+        self.outcome(outcome)
+
     def passed(self, line: dict[str, object]) -> None:
         """Record a dry run of a foreign client that passed through."""
         self._append("", "passed", encode(line).decode())
@@ -128,7 +139,7 @@ class Journal:
                 if row["gate"] != self.gate and not _is_alive(self._state_dir, row["gate"]):
                     lost = Outcome(
                         row["proposal"], ProposalState.UNKNOWN, datetime.now(UTC),
-                        message="The gate ended between sending and the answer.",
+                        message="The gate ended between sending and the answer." + _parts_told(raw, row["proposal"]),
                     )  # fmt: skip
                     raw.execute(
                         "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, ?, ?, ?, ?, ?)",
@@ -237,6 +248,19 @@ def open_journal(state_dir: Path, gate: str, cluster: str) -> Journal:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+def _parts_told(raw: Any, proposal: str) -> str:
+    """Return how far a change to several objects had come, "" for one to a single object."""
+    begun, known, applied = raw.execute(
+        "SELECT count(*) FILTER (WHERE kind = 'intent'), count(*) FILTER (WHERE kind = 'outcome'),"
+        " count(*) FILTER (WHERE kind = 'outcome' AND json_extract(data, '$.state') = 'applied')"
+        " FROM entries WHERE proposal GLOB ? || '/*'",
+        (proposal,),
+    ).fetchone()
+    if not begun:
+        return ""
+    return f" {applied} of its deletes are confirmed, {begun - known} may have happened, the rest was not sent."
 
 
 def _lock_path(state_dir: Path, gate: str) -> Path:

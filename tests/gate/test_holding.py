@@ -44,7 +44,10 @@ class TestOurOwnChange:
         ]  # fmt: skip
         assert {c.name: c.result for c in proposal.checks}["access"] is CheckResult.PASS
         assert proposal.undo.action is not None
-        assert json.loads(proposal.undo.action.body) == {"spec": {"replicas": 4}}
+        assert json.loads(proposal.undo.action.body) == [
+            {"op": "test", "path": "/spec/replicas", "value": 5},
+            {"op": "replace", "path": "/spec/replicas", "value": 4},
+        ]
         assert here.server.writes == []
 
     async def test_is_the_same_proposal_for_the_same_key(self, here: Lab) -> None:
