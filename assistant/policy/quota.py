@@ -152,16 +152,18 @@ def _out_of_quota(around: Surroundings, spec: Obj, count: int) -> list[str]:
 
 
 def _needs(around: Surroundings, per_pod: Sums, count: int) -> Sums:
-    need = {key: value * count for key, value in per_pod.items()}
-    need["pods"] = float(count)
-    if template_changes(around):
-        total, _, surge = at_once(around)
-        before = _per_pod(at(template_of(around.live, around.kind), "spec", default={}), around.limits)
-        for key, value in per_pod.items():
-            # Beyond today's use: the extra pods of the rollout, or what all pods need more in the end.
-            need[key] = max(surge * value, total * (value - before.get(key, 0.0)))
-        need["pods"] = float(surge)
-    return need
+    change = scaled(around)
+    more = max(0, change[1] - change[0]) if change is not None else 0
+    if not template_changes(around):
+        return {**{key: value * count for key, value in per_pod.items()}, "pods": float(count)}
+    total, _, surge = at_once(around)
+    before = _per_pod(at(template_of(around.live, around.kind), "spec", default={}), around.limits)
+    # Beyond today's use: the pods that are more, and the extra pods of the rollout or what all need more in the end.
+    need = {
+        key: more * value + max(surge * value, max(0, total - more) * (value - before.get(key, 0.0)))
+        for key, value in per_pod.items()
+    }
+    return {**need, "pods": float(more + surge)}
 
 
 def _lacks(key: str, spec: Obj, limits: tuple[Obj, ...]) -> bool:
