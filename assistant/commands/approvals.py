@@ -73,7 +73,7 @@ async def _run(given: argparse.Namespace, gates: list[Found]) -> int:
     if given.action == "show":
         from assistant.plain.card import card_lines
 
-        print("\n".join(card_lines(proposal, datetime.now(UTC))))
+        print("\n".join(card_lines(proposal, datetime.now(UTC), whole=True)))
         print(f"state: {state.value}")
         return 0
     return await _decide(given, found, proposal, state)

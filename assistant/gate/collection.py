@@ -91,14 +91,12 @@ class Collection:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         answers = [(name_of(item), task.result()) for item, task in zip(self.items, tasks, strict=True) if task in done]
-        for result, what in ((CheckResult.FAIL, ""), (CheckResult.UNKNOWN, "not known: ")):
-            found = [(name, check.text) for name, check in answers if check.result is result]
-            if found or (late and result is CheckResult.UNKNOWN):
-                first = f"{found[0][0]}: {found[0][1]}" if found else "the server did not answer in time"
-                text = (
-                    f"{what}{len(found) + (len(late) if result is CheckResult.UNKNOWN else 0)} of {len(parts)}. {first}"
-                )
-                return Check(DRY_RUN, result, text[0].upper() + text[1:])
+        for result, head in ((CheckResult.FAIL, "The server would refuse"), (CheckResult.UNKNOWN, "Not known for")):
+            found = [f"{name}: {check.text}" for name, check in answers if check.result is result]
+            if result is CheckResult.UNKNOWN:
+                found += ["The server did not answer in time."] * len(late)
+            if found:
+                return Check(DRY_RUN, result, f"{head} {len(found)} of {len(parts)}. {found[0]}")
         return Check(DRY_RUN, CheckResult.PASS, f"The server would accept each of the {len(parts)} deletes.")
 
     def lines(self) -> tuple[DiffLine, ...]:

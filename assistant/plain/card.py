@@ -24,8 +24,11 @@ class Typed:
     typed_name: str = ""
 
 
-def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH) -> list[SafeText]:
-    """Return everything a person needs to decide: request, diff, checks, impact, risk, undo, expiry, how to answer."""
+def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH, *, whole: bool = False) -> list[SafeText]:
+    """Return everything a person needs to decide: request, diff, checks, impact, risk, undo, expiry, how to answer.
+
+    With `whole`, an object that would be deleted is printed in full as well.
+    """
     origin = proposal.origin
     who = "this session" if origin.kind == "session" else f"another client, {origin.client}"
     lines = _block("change", f"{proposal.id}: {proposal.title}", width)
@@ -47,6 +50,7 @@ def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH) -> list[Sa
         "risk", f"{proposal.risk.level.value}: {'; '.join(proposal.risk.reasons) or 'no rule fired'}", width
     )
     lines += _block("undo", proposal.undo.text, width)
+    lines += _before(proposal, whole=whole)
     left = max(0, int((proposal.expires - now).total_seconds()))
     lines += _block("open for", f"{left // 60} min {left % 60:02} s", width)
     lines += _block("digest", proposal.digest, width)
@@ -57,7 +61,8 @@ def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH) -> list[Sa
 def how_to_answer(proposal: Proposal) -> str:
     """Return the sentence that says what to type."""
     if not proposal.approvable:
-        return f"This cannot be approved: {one_line(proposal.not_approvable)}. Type: deny REASON"
+        instead = f" {one_line(proposal.approvable_if)}" if proposal.approvable_if else ""
+        return f"This cannot be approved: {one_line(proposal.not_approvable).rstrip('.')}.{instead} Type: deny REASON"
     name = f" {one_line(proposal.typed_name)}" if proposal.typed_name else ""
     return f"Type: approve {proposal.digest[:DIGEST_CHARACTERS]}{name}   or: deny REASON   or: later"
 
@@ -77,7 +82,8 @@ def read_decision(line: str, proposal: Proposal) -> Typed:
     if words[0] != "approve":
         raise UsageError(f"{one_line(words[0])!r} is neither approve nor deny.", how_to_answer(proposal))
     if not proposal.approvable:
-        raise UsageError(f"This cannot be approved: {one_line(proposal.not_approvable)}.", "Type: deny REASON")
+        why = one_line(proposal.not_approvable).rstrip(".")
+        raise UsageError(f"This cannot be approved: {why}.", one_line(proposal.approvable_if) or "Type: deny REASON")
     prefix = words[1].lower() if len(words) > 1 else ""
     if len(prefix) < DIGEST_CHARACTERS or not proposal.digest.startswith(prefix):
         raise UsageError("The digest typed is not the one of this change.", how_to_answer(proposal))
@@ -110,6 +116,17 @@ def _diff(proposal: Proposal) -> list[SafeText]:
     if hidden:
         lines.append(SafeText(f"  ({hidden} lines of bookkeeping not shown: managedFields, status)"))
     return lines
+
+
+def _before(proposal: Proposal, *, whole: bool) -> list[SafeText]:
+    if not proposal.undo.before:
+        return []
+    text = safe(proposal.undo.before.rstrip("\n")).split("\n")
+    if whole:
+        return [SafeText("the whole object now:"), *(SafeText(f"  {line}") for line in text)]
+    return [
+        SafeText(f"the whole object now: {len(text)} lines, see: pilothouse approvals show {one_line(proposal.id)}")
+    ]
 
 
 def _body(proposal: Proposal) -> list[SafeText]:

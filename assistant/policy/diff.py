@@ -331,7 +331,7 @@ def _leaves(path: Path, value: Any, before: Any, after: Any) -> Iterator[tuple[P
             rest = {k: v for k, v in item.items() if k != key}
             mark = f"[{key}={item[key]}]"
             sides = [_look(side, (mark,)) if isinstance(side, list) else None for side in (before, after)]
-            yield from _leaves((*path, mark), rest, *sides) if rest else iter([((*path, mark), None)])
+            yield from _leaves((*path, mark), rest or {key: item[key]}, *sides)
     else:
         yield path, MISSING if value is None else value
 

@@ -118,6 +118,8 @@ def why_lines(proposal: Proposal) -> list[Line]:
         ("rests on", (rests, Tone.ACCENT if origin.evidence else Tone.WARN)),
         ("asked by", f"{origin.client or origin.kind}" + (f" ({origin.kind})" if origin.client else "")),
     ]
+    if proposal.approvable_if:
+        rows.append(("to approve", (proposal.approvable_if, Tone.WARN)))
     return columns(rows)
 
 
@@ -156,6 +158,13 @@ def undo_lines(proposal: Proposal) -> list[Line]:
     if (action := proposal.undo.action) is not None:
         out.append(line((f" {action.method} {action.path}", Tone.MUTED), hang=3))
     return out
+
+
+def before_lines(proposal: Proposal) -> list[Line]:
+    """Return the whole object that a delete takes away, [] for other changes."""
+    if not proposal.undo.before:
+        return []
+    return [line((" OBJECT NOW", Tone.HEADING)), *block(proposal.undo.before.rstrip("\n"), Tone.CODE, indent=1)]
 
 
 def diff_lines(proposal: Proposal, *, hidden: bool = False) -> list[Line]:
@@ -199,7 +208,7 @@ def facts(proposal: Proposal) -> list[Line]:
     out += [title("CHECKS", [made]), *check_lines(proposal), title("BLAST RADIUS"), *impact_lines(proposal)]
     out += [title("UNDO"), *undo_lines(proposal)]
     out += [title("EXACT REQUEST"), *request_lines(proposal), title("BODY"), *body_lines(proposal)]
-    return out
+    return out + before_lines(proposal)
 
 
 def shown_digest(proposal: Proposal) -> str:
@@ -239,6 +248,6 @@ def pane_lines(proposal: Proposal, tab: int, *, hidden: bool) -> list[Line]:
             title = line((" BODY", Tone.HEADING))
             return [*action_lines(proposal), *request_lines(proposal), title, *body_lines(proposal)]
         case "Undo":
-            return undo_lines(proposal)
+            return [*undo_lines(proposal), *before_lines(proposal)]
         case _:
             return diff_lines(proposal, hidden=hidden)

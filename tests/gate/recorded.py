@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from assistant.cluster.server import RecordedCluster, defaults
 from assistant.cluster.server import Settings as Recorded
 from assistant.cluster.server import start as serve
 from assistant.domain.action import Action
-from assistant.domain.proposal import Check, CheckResult, Proposal
+from assistant.domain.proposal import Check, CheckResult, Proposal, ProposalState
 from assistant.domain.target import Target
 from assistant.gate.control import ControlClient
 from assistant.gate.process import Running, start
@@ -41,6 +45,26 @@ class Shop:
         """What reached the cluster and was no read, no review and no dry run, by the cluster's own log."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [(x["method"], x["path"]) for x in lines if x["method"] not in ("GET", "HEAD", "POST")]
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """A client that has the guarded kubeconfig's token."""
+        ready = self.gate.ready
+        tls = ssl.create_default_context(cadata=ready["ca_pem"])
+        async with aiohttp.ClientSession(
+            ready["data_url"], headers={"Authorization": f"Bearer {ready['data_token']}"},
+            connector=aiohttp.TCPConnector(ssl=tls),
+        ) as session:  # fmt: skip
+            yield session
+
+    async def waiting(self) -> Proposal:
+        """Wait until a change is open."""
+        async with asyncio.timeout(20):
+            while True:
+                for proposal, state in await self.control.proposals():
+                    if state is ProposalState.OPEN:
+                        return proposal
+                await asyncio.sleep(0)
 
     async def propose(
         self, method: str, path: str, body: Any = None, kind: str = MERGE, query: tuple[tuple[str, str], ...] = ()

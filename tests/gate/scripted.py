@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class ApiServer:
     write_fault: str = ""
     may: bool = True
     dry_status: int = 200
+    admission: Callable[[dict[str, Any]], None] = lambda _: None
     url: str = ""
     raw: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     _server: asyncio.Server | None = None
@@ -153,6 +155,7 @@ class ApiServer:
                 if wanted != version(stored):
                     return status_response(409, "the object has been modified")
                 after = merged(stored, seen.body)
+                self.admission(after)
                 if not dry:
                     after["metadata"]["resourceVersion"] = str(int(version(stored)) + 1)
                     self.objects[seen.path] = after

@@ -133,7 +133,7 @@ class TestOurOwnChange:
         await here.control.execute(proposal.id)
         assert [w.body["preconditions"] for w in here.server.writes] == [{"uid": "u2", "resourceVersion": "3"}]
 
-    async def test_of_a_whole_collection_cannot_be_approved(self, here: Lab) -> None:
+    async def test_of_a_collection_that_matches_nothing_cannot_be_approved(self, here: Lab) -> None:
         proposal = await here.control.propose(Action("DELETE", NAMESPACE + "/pods", WEB), OURS, "k")
         assert await here.control.decide(says(proposal)) is State.REFUSED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from assistant.domain.action import RiskLevel
 from assistant.domain.proposal import CheckResult, LineOrigin, ProposalState
-from tests.gate.conftest import MERGE, says
+from tests.gate.conftest import MERGE, OURS, SCALE, lab, says
 from tests.gate.recorded import (
     APPS,
     JSON,
@@ -48,6 +49,46 @@ def budget(allowed: int) -> Obj:
         "policy/v1", "PodDisruptionBudget", "web-pdb", spec={"selector": {"matchLabels": {"app": "web"}}},
         status={"disruptionsAllowed": allowed},
     )  # fmt: skip
+
+
+class TestTheDiff:
+    async def test_tells_our_lines_from_a_default_a_sidecar_and_bookkeeping(self, tmp_path: Path) -> None:
+        def admit(item: Obj) -> None:
+            spec = item["spec"]["template"]["spec"]
+            spec["containers"][0]["image"] = "mirror.example/web:2"
+            spec["containers"].append({"name": "proxy", "image": "proxy:1"})
+            spec["dnsPolicy"] = "ClusterFirst"
+            item["metadata"] |= {"generation": 2, "managedFields": [{"manager": "pilothouse-gate"}]}
+            item["status"] = {"observedGeneration": 1}
+
+        async with lab(tmp_path) as here:
+            here.server.admission = admit
+            proposal = await here.control.propose(replace(SCALE, body=json.dumps(IMAGE)), OURS, "k")
+            shown = {origin: [x.text for x in proposal.diff if x.origin is origin] for origin in LineOrigin}
+            image = "spec.template.spec.containers[name=web].image"
+            assert shown[LineOrigin.OURS] == [image, "image: web:1", "image: web:2"]
+            assert shown[LineOrigin.SERVER] == [
+                image, "image: web:2", "image: mirror.example/web:2", "spec.template.spec.containers[name=proxy]",
+                "- name: proxy", "  image: proxy:1", "spec.template.spec.dnsPolicy", "dnsPolicy: ClusterFirst",
+            ]  # fmt: skip
+            assert {"metadata.generation", "metadata.managedFields", "status"} <= set(shown[LineOrigin.HIDDEN])
+            assert proposal.title == "set image of container web in Deployment shop/web: 1 → 2"
+
+    async def test_of_a_new_object_leaves_the_defaults_to_the_server(self, tmp_path: Path) -> None:
+        async with shop(tmp_path) as here:
+            body = {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "new"},
+                "spec": {"ports": [{"port": 80}]},
+            }
+            proposal = await here.propose("POST", f"{SHOP}/services", body, JSON)
+            ours = [x.text for x in proposal.diff if x.origin is LineOrigin.OURS and x.sign == "+"]
+            assert "  - port: 80" in ours
+            assert not any("clusterIP" in text or "protocol" in text for text in ours)
+            server = [x.text for x in proposal.diff if x.origin is LineOrigin.SERVER]
+            assert "spec.ports[port=80].protocol" in server
+            assert "metadata.uid" in [x.text for x in proposal.diff if x.origin is LineOrigin.HIDDEN]
 
 
 class TestPodsReplaced:

@@ -12,7 +12,7 @@ from assistant.domain import event as ev
 from assistant.domain.case import Case, fold
 from assistant.domain.event import Event
 from assistant.domain.finding import Verdict
-from assistant.domain.proposal import Answer, Origin, ProposalState
+from assistant.domain.proposal import Answer, Origin, ProposalState, Undo
 from assistant.errors import UsageError
 from assistant.plain.card import card_lines, read_decision, shown_digest
 from assistant.plain.face import PlainFace, report_lines
@@ -87,6 +87,18 @@ class TestApproval:
                       f"approve {CHANGE.digest[:6]}", "1 lines of bookkeeping"):  # fmt: skip
             assert words in text, words
         assert "generation: 7" not in text
+
+    def test_a_delete_says_where_the_whole_object_is_and_shows_it_when_asked(self) -> None:
+        gone = replace(CHANGE, undo=Undo("none", before="kind: Deployment\nspec:\n  replicas: 4\n"))
+        short = "\n".join(card_lines(gone, START))
+        assert f"the whole object now: 3 lines, see: pilothouse approvals show {gone.id}" in short
+        assert "replicas: 4" not in short
+        assert "    replicas: 4" in card_lines(gone, START, whole=True)
+
+    def test_what_would_make_it_approvable_is_said(self) -> None:
+        closed = replace(CHANGE, not_approvable="access is denied.", approvable_if="Ask for the right.")
+        text = " ".join(" ".join(card_lines(closed, START)).split())
+        assert "This cannot be approved: access is denied. Ask for the right. Type: deny REASON" in text
 
     def test_a_change_without_a_diff_shows_its_whole_body(self) -> None:
         text = "\n".join(card_lines(proposal(1, patch(), Origin("client", "kubectl")), START))
