@@ -83,7 +83,7 @@ def _first(around: Surroundings, live: Obj) -> Impact:
             return Impact("direct", f"The pod stops; {owner.get('kind')} {owner.get('name')} starts another.")
         return Impact("direct", "The pod stops and nothing starts it again: it has no controller.")
     if around.kind == "Namespace":
-        return Impact("direct", "Everything in the namespace is deleted with it.", at_least=True)
+        return Impact("direct", "Everything in the namespace is deleted with it.")
     if around.kind == "Node":
         return Impact("direct", f"Node {name_of(live)} leaves the cluster; its pods are deleted, the machine runs on.")
     return Impact("direct", f"{around.kind} {name_of(live)} is deleted.")
@@ -111,7 +111,8 @@ def _counts(around: Surroundings) -> list[Impact]:
     more = some[_KINDS:]
     tail = f" and {sum(n for _, n in more)} objects of {counted(len(more), 'other kind')}" if more else ""
     names = f" ({listed(around.dependents)})" if around.dependents else ""
-    text = f"{counted(total, 'object')} with it: {', '.join(parts)}{tail}{names}."
+    without = "; events are not counted" if around.kind == "Namespace" else ""
+    text = f"{counted(total, 'object')} with it: {', '.join(parts)}{tail}{names}{without}."
     return [Impact("follows", text, at_least=bool(around.unread))]
 
 

@@ -236,6 +236,18 @@ class TestSending:
             assert (await here.control.execute(proposal.id)).state is State.REFUSED
             assert kept(here) == ["a", "b"]
 
+    async def test_each_part_is_held_against_its_own_digest(self, tmp_path: Path) -> None:
+        async with shop(tmp_path, *maps("a", "b")) as here:
+            proposal = await here.propose("DELETE", MAPS)
+            examined = here.gate.broker.get(proposal.id).examined
+            other = replace(examined.parts[1], path=f"{SHOP}/services/web")
+            examined = replace(examined, parts=(examined.parts[0], other))
+            broker = here.gate.broker
+            assert broker._sender is not None
+            sent = await parts.send_parts(broker._sender, broker._examiner, here.gate.journal, examined, lambda: "")
+            assert "1 of 2 deleted, 1 not sent (b); stopped because the bytes to send are not" in sent.message
+            assert kept(here) == ["b"]
+
     async def test_denied_deletes_nothing(self, tmp_path: Path) -> None:
         async with shop(tmp_path, *maps("a")) as here:
             proposal = await here.propose("DELETE", MAPS)

@@ -326,11 +326,11 @@ class TestOwners:
         top["metadata"]["managedFields"] = [
             {
                 "manager": name, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
-                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": fields},
+                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {field: {}}},
             }
-            for name, operation, fields in (
-                ("team-deployer", "Apply", {"f:replicas": {}}),
-                ("kubectl-edit", "Update", {"f:paused": {}}),
+            for name, operation, field in (
+                ("team-deployer", "Apply", "f:replicas"),
+                ("kubectl-edit", "Update", "f:paused"),
             )
         ]  # fmt: skip
         async with shop(tmp_path, top) as here:
