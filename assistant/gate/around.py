@@ -54,6 +54,7 @@ async def surroundings(
     options: Mapping[str, Any] | None = None,
 ) -> Surroundings:  # fmt: skip
     """Read what impact, checks and risk need for this kind of change. What could not be read is in `unread`."""
+    reader.begin()
     whole = await reader.one(kind, api.object_path) if api.sub == "scale" else live
     base = Surroundings(
         method, api.sub, kind, live, after, whole=whole, api_version=api.api_version, options=options or {}

@@ -73,11 +73,15 @@ class Reader:
         """Bind to a namespace; the time begins to run."""
         self._upstream = upstream
         self.namespace = namespace
-        self._until = asyncio.get_running_loop().time() + PREVIEW_SECONDS
+        self.begin()
         self._slots = asyncio.Semaphore(MAX_PREVIEW_REQUESTS)
         self._asked: dict[tuple[str, str], asyncio.Task[tuple[int, Obj]]] = {}
         self.unread: list[str] = []
         self.cut: list[str] = []
+
+    def begin(self) -> None:
+        """Let the time begin to run anew: a slow dry run before must not leave everything around it unread."""
+        self._until = asyncio.get_running_loop().time() + PREVIEW_SECONDS
 
     async def get(self, target: str, accept: str = "application/json") -> tuple[int, Obj]:
         """Return status and object, status 0 where there was no answer; each target is asked for once."""

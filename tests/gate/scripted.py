@@ -59,6 +59,10 @@ class ApiServer:
     admission: Callable[[dict[str, Any]], None] = lambda _: None
     url: str = ""
     raw: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    hanging: frozenset[str] = frozenset()
+    reading: int = 0
+    most_reading: int = 0
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -68,6 +72,7 @@ class ApiServer:
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def stop(self) -> None:
+        self._over.set()
         if self._server is not None:
             self._server.close()
 
@@ -93,6 +98,14 @@ class ApiServer:
             dict(request.headers),
         )  # fmt: skip
         self.requests.append(seen)
+        if request.path in self.hanging:
+            await self._over.wait()
+        if request.method == "GET":
+            self.reading += 1
+            self.most_reading = max(self.most_reading, self.reading)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            self.reading -= 1
         if request.path in self.raw:
             status, headers, answer = self.raw[request.path]
             return web.Response(status=status, headers=headers, body=answer)

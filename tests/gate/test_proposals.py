@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from dataclasses import replace
@@ -510,6 +511,28 @@ class TestWhatCannotBeFoundOut:
         async with shop(tmp_path, *running()) as here:
             proposal = await here.propose("PATCH", f"{APPS}/deployments/web", IMAGE, STRATEGIC)
             assert "Only 1 of 2 Pod objects were looked at" in check(proposal, "surroundings").text
+
+
+class TestReading:
+    async def test_what_hangs_is_unread_and_holds_nothing_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with lab(tmp_path) as here:
+            monkeypatch.setattr("assistant.gate.facts.PREVIEW_SECONDS", 0.5)
+            here.server.hanging = frozenset({"/api/v1/namespaces/shop/pods"})
+            proposal = await asyncio.wait_for(here.control.propose(SCALE, OURS, "k"), 20)
+            assert check(proposal, "surroundings").result is UNKNOWN
+            assert "Pod" in check(proposal, "surroundings").text
+            assert proposal.approvable
+
+    async def test_asks_a_few_things_at_a_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("assistant.gate.facts.MAX_PREVIEW_REQUESTS", 2)
+        async with lab(tmp_path) as here:
+            here.server.most_reading = 0
+            await here.control.propose(SCALE, OURS, "k")
+            assert here.server.most_reading <= 2
+            targets = [(r.path, tuple(r.query.items())) for r in here.server.requests if r.method == "GET"]
+            assert len(targets) == len(set(targets)), "something was asked for twice"
 
 
 def _body_of(proposal: Any) -> Any:
