@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from assistant.policy.quantity import quantity
 from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import Thing
+from assistant.policy.quantity import quantity
 
 
 def fits(pod: Thing, node: Thing) -> bool:

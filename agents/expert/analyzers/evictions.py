@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Level
-from assistant.policy.quantity import quantity
 from agents.expert.remedies import outside, set_path
 from agents.expert.workload import is_ready, workloads
 from assistant.domain.raw import rows, text
 from assistant.domain.view import ClusterView
+from assistant.policy.quantity import quantity
 
 
 def analyze(view: ClusterView) -> list[Draft]:

@@ -7,11 +7,11 @@ import re
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import MEMORY
-from assistant.policy.quantity import quantity, shown_bytes
 from agents.expert.remedies import json_patch, pointer, set_path
 from agents.expert.workload import Container, Workload, log_lines
 from assistant.domain.raw import mapping, text
 from assistant.domain.view import ClusterView, Thing
+from assistant.policy.quantity import quantity, shown_bytes
 
 PROGRESS = re.compile(r"(?<!\d)(\d+) ?(?:/|of) ?(\d+)(?!\d)")
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(Mi?B|Gi?B|M|G)\b")

@@ -6,12 +6,12 @@ import re
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
-from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import Workload, workload_of
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
+from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 
 SHORT = re.compile(r"Insufficient ([\w./-]+)")
 FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral-storage"}

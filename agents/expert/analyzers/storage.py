@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Fix, Level
-from assistant.policy.quantity import quantity
 from agents.expert.remedies import create, delete, nearest, outside
 from agents.expert.workload import YOUNG, Workload, is_ready, workload_of
 from assistant.domain.action import RiskLevel
 from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import ClusterView, Thing
+from assistant.policy.quantity import quantity
 
 CLASSES = "storageclasses.storage.k8s.io"
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
