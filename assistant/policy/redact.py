@@ -15,7 +15,8 @@ import json
 import os
 from typing import Any, Final
 
-from assistant.policy.redact_text import _SPARED, MARKER, redact_patterns, sensitive_name
+from assistant.policy.redact_names import sensitive_name, spared
+from assistant.policy.redact_text import MARKER, redact_patterns
 
 # 21 bytes, so its base64 form is one fixed text whatever follows.
 _SECRET_MARK: Final = "pilothouse-redacted::"  # noqa: S105 - marks where a secret was
@@ -42,6 +43,10 @@ _PLAIN_METADATA: Final = frozenset(
         "remainingItemCount",
     ]
 )
+
+# How a pair of name and value is spelt: environment variables, tags of cloud providers, parameters of custom resources.
+_NAMED_PAIRS: Final = (("name", "value"), ("key", "value"), ("Name", "Value"), ("Key", "Value"))
+_WRAPPING: Final = frozenset({"value", "plain", "plaintext", "plainText", "raw", "literal", "stringValue", "inline"})
 
 
 class Redactor:
@@ -121,10 +126,11 @@ class _Walk:
             kind = own
         if set(value) == {"type", "object"}:
             return {"type": value["type"], "object": self.any(value["object"], kind, depth + 1)}
-        named = value.get("name")
-        if isinstance(named, str) and isinstance(value.get("value"), str):
-            return {**value, "value": self._named(named, value["value"])}
-        return {key: self._field(str(key), item, kind, depth) for key, item in value.items()}
+        clean = {key: self._field(str(key), item, kind, depth) for key, item in value.items()}
+        for name, held in _NAMED_PAIRS:
+            if isinstance(value.get(name), str) and isinstance(value.get(held), str):
+                clean[held] = self._named(value[name], value[held])
+        return clean
 
     def _field(self, key: str, item: Any, kind: str, depth: int) -> Any:
         if kind == "Secret" and key in ("data", "stringData"):
@@ -137,7 +143,17 @@ class _Walk:
             return {name: self._named(str(name), inner) for name, inner in item.items()}
         if isinstance(item, str):
             return self._named(key, item)
+        if isinstance(item, list | dict) and item and sensitive_name(key):
+            return self._below(key, item, kind, depth)
         return self.any(item, kind, depth + 1)
+
+    def _below(self, name: str, item: Any, kind: str, depth: int) -> Any:
+        """Redact what stands right below a sensitive name: a list of values, or a wrapper such as `{"value": ...}`."""
+        if isinstance(item, list):
+            clean = [self._named(name, each) if isinstance(each, str) else each for each in item]
+        else:
+            clean = {key: self._named(name, each) if key in _WRAPPING else each for key, each in item.items()}
+        return self.any(clean, kind, depth + 1)
 
     def _metadata(self, metadata: dict[str, Any], kind: str, depth: int) -> dict[str, Any]:
         clean: dict[str, Any] = {}
@@ -168,8 +184,8 @@ class _Walk:
         if not isinstance(rows, list):
             return rows
         return [
-            {**row, "object": self.any(row["object"], kind, depth + 1)}
-            if isinstance(row, dict) and "object" in row
+            {key: self.any(item, kind if key == "object" else "", depth + 1) for key, item in row.items()}
+            if isinstance(row, dict)
             else row
             for row in rows
         ]
@@ -196,7 +212,7 @@ class _Walk:
     def _named(self, name: str, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if value and "\n" not in value and sensitive_name(name) and not _SPARED.match(value):
+        if value and "\n" not in value and sensitive_name(name) and not spared(value):
             self.count += 1
             return self._redactor.mark("field", value)
         return self._text(value)
