@@ -69,6 +69,7 @@ def run() -> None:
 
 
 def _print_error(error: PilothouseError, *, verbose: bool) -> None:
+    from assistant.policy.redact import redact_text
     from assistant.policy.sanitize import safe
 
     lines = [f"error: {error.meaning}"]
@@ -77,7 +78,7 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
     if error.detail and verbose:
         lines.append(f"  ({error.detail})")
     for line in lines:
-        print(safe(line), file=sys.stderr)
+        print(safe(redact_text(line)[0]), file=sys.stderr)
 
 
 COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "doctor")

@@ -15,6 +15,7 @@ import msgspec
 from assistant.errors import PilothouseError
 from assistant.gate.process import start
 from assistant.gate.settings import Settings
+from assistant.policy.redact import RedactingFormatter, redact_text
 
 
 def main() -> int:
@@ -22,7 +23,9 @@ def main() -> int:
     # A core file would hold the cluster's credentials.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("kubernetes", "urllib3", "aiohttp"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return asyncio.run(_run())
@@ -64,7 +67,7 @@ def _say(value: dict[str, object]) -> None:
 
 
 def _failed(code: str, meaning: str, hint: str, detail: str) -> int:
-    _say({"ready": False, "code": code, "meaning": meaning, "hint": hint, "detail": detail})
+    _say({"ready": False, "code": code, "meaning": meaning, "hint": hint, "detail": redact_text(detail)[0]})
     return 4
 
 

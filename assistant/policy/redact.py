@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import logging
 import os
 from typing import Any, Final
 
@@ -257,3 +258,14 @@ def _unescaped_has(body: str) -> bool:
     except ValueError:
         return False
     return MARKER in plain or _SECRET_MARK in plain or _SECRET_MARK_BASE64 in plain
+
+
+class RedactingFormatter(logging.Formatter):
+    """Writes log records without what looks like secrets, tracebacks and their messages included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text; a record that cannot be cleaned is replaced by a sentence that says so."""
+        try:
+            return redact_text(super().format(record))[0]
+        except Exception as error:
+            return f"{record.levelname}:{record.name}:a record was withheld ({type(error).__name__})"

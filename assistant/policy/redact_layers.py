@@ -63,7 +63,7 @@ def from_hex(value: str) -> str:
 
 def from_percent(value: str) -> str:
     """Return the text behind percent encoding, "" where nothing was encoded."""
-    return unquote(value, errors="replace").replace("+", " ") if "%" in value else ""
+    return unquote(value.replace("+", " "), errors="replace") if "%" in value else ""
 
 
 def _readable(raw: bytes) -> str:
@@ -75,7 +75,7 @@ def _readable(raw: bytes) -> str:
 
 
 def wrapped(text: str) -> Iterator[tuple[int, int, str, bool]]:
-    """Yield (start, end, joined, sure) for passages that look hard-wrapped: lines as long as the longest, then one more.
+    """Yield (start, end, joined, sure) for passages that look hard-wrapped: lines of the greatest length and one.
 
     A terminal, `base64` or `fold` breaks at one width, so only the longest lines can be continued. Not `sure` where a
     line begins like something of its own (a field, a time): then it is a continuation only if that explains more.
@@ -89,7 +89,7 @@ def wrapped(text: str) -> Iterator[tuple[int, int, str, bool]]:
     for line in lines:
         if start >= 0 and _NEW_LINE.match(line):
             if len(parts) > 1:
-                yield start, offset - 1, "".join(parts), sure
+                yield start, offset - 1, _one(parts), sure
             start = -1
         if start >= 0:
             blanks = len(parts[0]) - len(parts[0].lstrip(" "))
@@ -97,13 +97,17 @@ def wrapped(text: str) -> Iterator[tuple[int, int, str, bool]]:
             sure = sure and bool(rest) and not rest[0].isspace() and not _OWN_START.match(rest)
             parts.append(rest)
             if len(line) != width or len(parts) > _MAX_LINES:
-                yield start, offset + len(line), "".join(parts), sure
+                yield start, offset + len(line), _one(parts), sure
                 start = -1
         elif len(line) == width:
             start, parts, sure = offset, [line], True
         offset += len(line) + 1
     if len(parts) > 1 and start >= 0:
-        yield start, offset - 1, "".join(parts), sure
+        yield start, offset - 1, _one(parts), sure
+
+
+def _one(parts: list[str]) -> str:
+    return "".join(part.rstrip("\r") for part in parts[:-1]) + parts[-1]
 
 
 def unquoted(text: str) -> str:

@@ -71,8 +71,13 @@ _SPARED: Final = re.compile(
 )
 
 
+_LONGEST_PART: Final = 40
+
+
 def spared(value: str) -> bool:
     """Say whether a value stands for a secret without being one: a reference, a placeholder, a word of prose."""
+    if value.startswith("/") and (set(value) & {"+", "="} or max(map(len, value.split("/"))) > _LONGEST_PART):
+        return False  # base64 may begin like a path, but no path has names like that
     return bool(_SPARED.match(value))
 
 
@@ -96,18 +101,13 @@ def shaped(value: str) -> bool:
     )
 
 
-_FUNCTION_WORDS: Final = frozenset(
-    "a an and are at be been by can expired failed for found from has have in invalid is it its may missing must not"
-    " of on one or refreshed required rotated so such that the this to was were will with".split()  # noqa: SIM905
+_FUNCTION_WORDS: Final = re.compile(
+    r"\b(?:an?|and|are|at|be|been|by|can|expired|failed|for|found|from|ha[sv]e?|in|invalid|is|its?|may|missing|must|not|of"
+    r"|on|one|or|refreshed|required|rotated|so|such|that|the|this|to|was|were|will|with)\b"
 )
 
 
 def prose(value: str) -> bool:
     """Tell `token: the one from the vault` from a passphrase of words: sentences hold words of grammar."""
     words = value.split()
-    return (
-        len(words) > 2
-        and words[0].isalpha()
-        and words[0].islower()
-        and bool(_FUNCTION_WORDS & {word.strip(".,;") for word in words})
-    )
+    return len(words) > 2 and words[0].isalpha() and words[0].islower() and bool(_FUNCTION_WORDS.search(value))

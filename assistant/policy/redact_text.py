@@ -11,10 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from assistant.policy import redact_layers as layers
 from assistant.policy import redact_tokens as tokens
-from assistant.policy.redact_layers import (
-    BASE64, CONTROLS, HEX, PERCENT, decoded, folded, from_hex, from_percent, unquoted, wrapped,
-)  # fmt: skip
 from assistant.policy.redact_names import loosely, prose, sensitive_name, shaped, spared
 
 __all__ = ["MARKER", "redact_patterns", "sensitive_name"]
@@ -43,7 +41,7 @@ _PAIR: Final = re.compile(
     r"[ \t]*(?:=>|:=|[:=])[ \t]*)"
     r"(?:(?P<o>[\"'])(?P<qv>(?:\\.|(?!(?P=o))[^\\\r\n])*)(?P=o)"
     r"|(?P<eo>\\+[\"'])(?P<eqv>(?:(?!(?<!\\)(?P=eo))[^\r\n])*)(?<!\\)(?P=eo)"
-    r"|(?P<v>[^\s\"',;&}\])][^\s\"',;&}\]]*))",
+    r"|\\*[\"']?(?P<v>[^\s\"',;&}\])\\][^\s\"',;&}\]]*))",
     re.IGNORECASE,
 )
 # A string in a string: a log line or a document that has pairs and lines of its own.
@@ -73,7 +71,8 @@ _BLOCK_SCALAR: Final = re.compile(
     r"(?P<b>(?:(?P=i)[ \t]+[^\n]*(?:\n|\Z)|[ \t]*\n)+)"
 )
 _LIST_BELOW: Final = re.compile(
-    r"(?m)^(?P<a>(?P<i>[ \t]*)[\"']?(?P<n>[A-Za-z_][\w.\-]*)[\"']?:[ \t]*\r?\n)(?P<b>(?:(?P=i)[ \t]*- [^\n]*(?:\n|\Z))+)"
+    r"(?m)^(?P<a>(?P<i>[ \t]*)[\"']?(?P<n>[A-Za-z_][\w.\-]*)[\"']?:[ \t]*\r?\n)"
+    r"(?P<b>(?:(?P=i)[ \t]*- [^\n]*(?:\n|\Z))+)"
 )
 _LIST_ITEM: Final = re.compile(r"(?m)^(?P<a>[ \t]*- [\"']?)(?P<v>[^\s\"':]{6,})(?=[\"']?[ \t]*\r?$)")
 _BRACKET: Final = re.compile(
@@ -98,15 +97,15 @@ def redact_patterns(text: str, mark: Mark, depth: int = 0) -> tuple[str, int]:
     """Replace what looks like a secret by `mark(kind, value)`; returns the text and how many were replaced."""
     if not text:
         return text, 0
-    if CONTROLS.search(text):
+    if layers.CONTROLS.search(text):
         # Only where a token is hidden by controls inside it are they taken out; harmless colours stay.
-        plain = CONTROLS.sub("", text)
+        plain = layers.CONTROLS.sub("", text)
         clean, count = redact_patterns(plain, mark, depth)
         return (clean, count) if count else (text, 0)
-    if "'\\''" in text and (found := redact_patterns(unquoted(text), mark, depth))[1]:
+    if "'\\''" in text and (found := redact_patterns(layers.unquoted(text), mark, depth))[1]:
         return found
     clean, count = _pass(_rejoined(text, mark, depth), mark, depth)
-    if not clean.isascii() and (plain := folded(clean)) != clean:
+    if not clean.isascii() and (plain := layers.folded(clean)) != clean:
         again, more = _pass(plain, mark, depth)
         return (again, count + more) if more else (clean, count)
     return clean, count
@@ -118,11 +117,13 @@ def _rejoined(text: str, mark: Mark, depth: int) -> str:
         return text
     out: list[str] = []
     last = 0
-    for start, end, joined, sure in wrapped(text):
+    for start, end, joined, sure in layers.wrapped(text):
         if not sure and text[start:end].partition("\n")[0][-1] in _CLOSING:
             continue
         # The line before may hold the name that makes the broken value a secret, the line after the value of a name.
-        before = text[text.rfind("\n", 0, max(0, start - 1)) + 1 : start]
+        before = (
+            text[text.rfind("\n", 0, max(0, start - 1)) + 1 : start] if not out or start != last + 1 else out[-1] + "\n"
+        )
         after = text[end : (text.find("\n", end + 1) + 1 or len(text) + 1) - 1]
         whole, many = _pass(before + joined + after, mark, depth)
         if not many:
@@ -165,10 +166,10 @@ def _pass(text: str, mark: Mark, depth: int) -> tuple[str, int]:
         text = _FLAG.sub(work.named, text)
         text = _by_line(text, work)
     if depth < _DEPTH:
-        text = BASE64.sub(lambda m: work.encoded(m, decoded), text)
-        text = HEX.sub(lambda m: work.encoded(m, from_hex), text)
+        text = layers.BASE64.sub(lambda m: work.encoded(m, layers.decoded), text)
+        text = layers.HEX.sub(lambda m: work.encoded(m, layers.from_hex), text)
         if "%" in text:
-            text = PERCENT.sub(lambda m: work.encoded(m, from_percent), text)
+            text = layers.PERCENT.sub(lambda m: work.encoded(m, layers.from_percent), text)
     return text, work.count
 
 
@@ -237,7 +238,7 @@ class _Work:
 
     def pem(self, match: re.Match[str]) -> str:
         value = match.group(0)
-        head = decoded(value[:80])
+        head = layers.decoded(value[:80])
         return value if head and "PRIVATE" not in head else self.mark("private-key", value)
 
     def prefixed(self, match: re.Match[str]) -> str:
@@ -311,7 +312,7 @@ class _Work:
         if len(inner) < 8:
             return value
         basic = _BASIC.match(inner)
-        if basic and decode is decoded and shaped(basic.group("v")):
+        if basic and decode is layers.decoded and shaped(basic.group("v")):
             return self.mark("encoded", value)
         _, count = redact_patterns(inner, self._mark, self._depth + 1)
         return self.mark("encoded", value) if count else value

@@ -13,7 +13,7 @@ PREFIXED: Final = re.compile(
     r"gh[pousr]_[A-Za-z0-9_]{8,}|github_pat_[A-Za-z0-9_]{8,}|gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent|oas|imt|feed)t?-[\w-]{8,}"
     r"|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|xoxe\.[\w.-]{10,}|sk-[A-Za-z0-9_-]{16,}|sk-(?:proj|ant|or)-[A-Za-z0-9_-]{3,}"
     r"|sk_(?:live|test)_\w{3,}|[rp]k_(?:live|test)_\w{3,}"
-    r"|whsec_\w{8,}|hf_[A-Za-z0-9]{9,}|api_org_[A-Za-z0-9]{16,}|gls[a]_[A-Za-z0-9_]{8,}|glc_[A-Za-z0-9+/=]{8,}"
+    r"|whsec_\w{8,}|hf_[A-Za-z0-9]{9,}|api_org_[A-Za-z0-9]{16,}|gls[a]_[A-Za-z0-9_]{5,}|glc_[A-Za-z0-9+/=]{8,}"
     r"|AIza[\w-]{8,}|ya29\.[\w.-]{7,}|1//0[\w-]{16,}|GOCSPX-[\w-]{5,}|npm_[A-Za-z0-9]{16,}|pypi-[\w-]{16,}"
     r"|dckr_(?:pat|oat)_[\w-]{3,}|dop_v1_\w{5,}|doo_v1_\w{5,}|dor_v1_\w{5,}|hv[sbr]\.[\w-]{8,}|s\.[A-Za-z0-9]{24}(?![A-Za-z0-9.])"
     r"|shp(?:at|ca|pa|ss)_\w{8,}|SG\.[\w-]{9,}(?:\.[\w-]*)?|key-[0-9a-f]{32}|sq0[a-z]{3}-[\w-]{8,}|EAA[A-Za-z0-9]{24,}"
@@ -31,8 +31,12 @@ PREFIXED: Final = re.compile(
     r"|[0-9]{8,10}:AA[\w-]{30,}"
     r")|\{(?:S?SHA\d*|S?MD5|CRYPT|PBKDF2[\w-]*)\}[^\s\"',;]{8,}"
 )
+# Through to its end line; where that is missing (a cut log), the lines that can belong to it and no others.
 PEM: Final = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*(?:-----END [A-Z0-9 ]*-----)?"
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:(?:(?!-----(?:BEGIN|END))[\s\S]){0,20000}-----END [A-Z0-9 ]*-----"
+    r"|[A-Za-z0-9+/=\\]*(?:[ \t]*\r?\n(?:[^\n]{0,80}[ \t])?[A-Za-z0-9+/=]{12,}(?=[\s\"',]|$)|[ \t]*\r?\n(?=[ \t]*\r?\n))*"
+    r"(?:[ \t]*\r?\n[A-Za-z0-9+/=]+(?=\s*$))?)"
 )
 PEM_BASE64: Final = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]{12,}")
 # The first bytes of DER private keys (PKCS 8, PKCS 1, SEC 1), whose PEM frame was cut off.
@@ -73,7 +77,7 @@ MNEMONIC: Final = re.compile(
 # `kubectl create secret ... --from-literal=key=value`, several in one command.
 LITERAL: Final = re.compile(r"(?P<a>--from-literal[= ][\"']?[^=\s\"']+=)(?P<v>[^\s\"']+)")
 URL_USER: Final = re.compile(
-    r"(?P<a>\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]*:)(?P<v>[^\s\"'<>]+)(?=@[^\s@]*)", re.IGNORECASE
+    r"(?P<a>\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]*:)(?P<v>[^\s\"'<>]+(?=@)|[^\s\"'<>/@]+\Z)", re.IGNORECASE
 )
 URL_TOKEN: Final = re.compile(r"(?P<a>\bhttps?://)(?P<v>[^\s:/@\"'<>]{8,})(?=@)", re.IGNORECASE)
 URL_OTHER_TOKEN: Final = re.compile(r"(?P<a>\b[a-z][a-z0-9+.-]{1,20}://)(?P<v>[^\s:/@\"'<>]{16,})(?=@)", re.IGNORECASE)
