@@ -272,6 +272,13 @@ class TestOwners:
             middle = await here.propose("PATCH", f"{APPS}/replicasets/web-1", {"spec": {"replicas": 5}})
             assert "will put it back; change Deployment web." in check(middle, "owner").text
 
+    async def test_a_namesake_of_an_owner_that_is_gone_leads_nowhere(self, tmp_path: Path) -> None:
+        objects = running()
+        objects[1]["metadata"]["uid"] = "another"
+        async with shop(tmp_path, *objects) as here:
+            proposal = await here.propose("PATCH", f"{SHOP}/pods/web-1-a", {"metadata": {"labels": {"a": "b"}}})
+            assert "ReplicaSet web-1 controls it; the next pod" in check(proposal, "owner").text
+
     async def test_an_operator_is_named_by_its_own_object(self, tmp_path: Path) -> None:
         crd = {
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -503,6 +510,17 @@ class TestWhatCannotBeFoundOut:
             assert "Pod" in check(unsure, "surroundings").text
             assert unsure.risk.level is not sure.risk.level
             assert any("could not be checked" in reason for reason in unsure.risk.reasons)
+
+    async def test_an_owner_that_may_not_be_read_is_said(self, tmp_path: Path) -> None:
+        rules = [
+            {"verbs": ["*"], "apiGroups": ["", "autoscaling", "policy"], "resources": ["*"]},
+            {"verbs": ["*"], "apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"]},
+        ]
+        async with shop(tmp_path, *running()) as here:
+            here.server.cluster.bundle.rights["shop"] = {"resourceRules": rules}  # type: ignore[index]
+            proposal = await here.propose("PATCH", f"{SHOP}/pods/web-1-a", {"metadata": {"labels": {"a": "b"}}})
+            assert "Could not read ReplicaSet:" in check(proposal, "surroundings").text
+            assert "ReplicaSet web-1 controls it" in check(proposal, "owner").text
 
     async def test_more_than_is_read_is_said_with_its_number(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
