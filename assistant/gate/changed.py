@@ -19,6 +19,8 @@ from assistant.policy.kubectl import kubectl_line
 from assistant.policy.redact import Redactor
 from assistant.policy.surroundings import Obj, at
 
+# The state before is kept with the proposal in journal and log; of a very large object its beginning is enough.
+_BEFORE_CHARACTERS: Final = 256 * 1024
 _WHOLE: Final = frozenset[Path]({()})
 
 
@@ -84,7 +86,14 @@ class Changed:
             return ""
         notes = {k: v for k, v in at(self.live, "metadata", default={}).items() if k != "managedFields"}
         image = self.clean({**{k: v for k, v in self.live.items() if k != "status"}, "metadata": notes})
-        return yaml.safe_dump(image, sort_keys=False, allow_unicode=True, width=1000)
+        lines = yaml.safe_dump(image, sort_keys=False, allow_unicode=True, width=1000).splitlines()
+        size = 0
+        for number, line in enumerate(lines):
+            size += len(line) + 1
+            if size > _BEFORE_CHARACTERS:
+                lines[number:] = [f"# and {len(lines) - number} more lines"]
+                break
+        return "\n".join(lines) + "\n"
 
     def shown(self, body: str) -> str:
         """Return the bytes of a body without secret values; unchanged where it holds none."""

@@ -363,6 +363,15 @@ class TestDeletes:
             assert "2 Pod, 1 ReplicaSet go with it (Background)" in told(proposal)
             assert "Service web: no ready pod is left" in told(proposal)
 
+    async def test_of_a_very_large_object_keep_its_beginning_and_count_the_rest(self, tmp_path: Path) -> None:
+        big = thing("v1", "ConfigMap", "big", data={f"k{n}": "x" * 1000 for n in range(400)})
+        async with shop(tmp_path, big) as here:
+            proposal = await here.propose("DELETE", f"{SHOP}/configmaps/big")
+            assert len(proposal.undo.before) < 270_000
+            assert proposal.undo.before.rstrip().endswith("more lines")
+            assert any("and 388 more" in line.text for line in proposal.diff)
+            assert proposal.approvable
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [
