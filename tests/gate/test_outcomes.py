@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +80,16 @@ async def test_a_right_that_was_taken_away_after_the_approval_stops_it(here: Lab
     assert outcome.state is State.FAILED
     assert "no longer allowed" in outcome.message
     assert here.server.writes == []
+
+
+@pytest.mark.parametrize(("age", "state"), [(0, State.APPLIED), (31, State.FAILED)])
+async def test_an_old_dry_run_is_made_again_before_sending(here: Lab, age: int, state: ProposalState) -> None:
+    proposal = await here.control.propose(SCALE, OURS, "k")
+    assert await here.control.decide(says(proposal)) is State.APPROVED
+    kept = here.gate.broker.get(proposal.id)
+    looked = proposal.created - timedelta(seconds=age)
+    kept.examined = replace(kept.examined, proposal=replace(kept.proposal, created=looked))
+    here.server.dry_status = 422
+    outcome = await here.control.execute(proposal.id)
+    assert outcome.state is state
+    assert len(here.server.writes) == (1 if state is State.APPLIED else 0)
