@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assistant.config import Settings
+from assistant.config import Settings, own_key
 from assistant.errors import GateError, UsageError
 from assistant.processes import ChildProcess
 
@@ -167,17 +167,24 @@ class Backend:
     def _gate_settings(self) -> dict[str, object]:
         settings = self._settings
         recorded = self._recorded.ready if self._recorded else {}
-        context = str(recorded.get("cluster", "")) or settings.context
         return {
             "kubeconfig": str(recorded["kubeconfig"]) if recorded else settings.kubeconfig or None,
             "context": None if recorded else settings.context or None,
             "namespace": settings.namespace or self.place.namespace or None,
-            "mode": settings.mode_for(context),
+            "rules": [
+                {"pattern": rule.pattern, "values": rule.values, "source": rule.source, "everywhere": rule.everywhere}
+                for rule in settings.rules
+            ],
+            "protected_namespaces": list(settings.protected_namespaces),
+            "approvers": dict(settings.approvers),
+            "own_key": own_key(),
+            "sources": {name: settings.sources.get(name, "default") for name in ("protected_namespaces", "approvers")},
             "state_dir": str(settings.state),
             "runtime_dir": str(settings.runtime),
             "kubeconfig_out": _text(self._out),
-            "production": False if recorded else settings.production(context),
+            "production": False if recorded else None,
             "hold_seconds": settings.hold_seconds,
+            "open_seconds": settings.open_seconds,
             "exec_allow": list(settings.exec_allow),
         }
 

@@ -230,9 +230,32 @@ def _approvals(commands: Any) -> None:
     approve.add_argument("id")
     approve.add_argument("digest", help="the first six characters or more of its digest")
     approve.add_argument("--name", default="", help="the object's name, where the change is critical")
+    approve.add_argument("--second", type=Path, metavar="FILE", help="what a second person signed (`approvals sign`)")
+    approve.add_argument(
+        "--break-glass", action="store_true", help="go on alone where two have to agree; kept for good"
+    )
+    approve.add_argument("--reason", default="", help="why, with --break-glass")
     deny = actions.add_parser("deny", help="deny a change")
     deny.add_argument("id")
     deny.add_argument("--reason", default="", help="told to whoever asked")
+    stop = actions.add_parser(
+        "stop", help="void all that waits; the gates send nothing more until they are started anew"
+    )
+    stop.add_argument("--reason", default="", help="told to whoever waits")
+    export = actions.add_parser("export", help="write a change to a file, for a second person to read and sign")
+    export.add_argument("id")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    sign = actions.add_parser("sign", help="read a colleague's change, and agree to it with the digest")
+    sign.add_argument("file", type=Path)
+    sign.add_argument(
+        "digest", nargs="?", default="", help="the first six characters or more; without it, only the card"
+    )
+    sign.add_argument("--name", default="", help="the object's name, where the change is critical")
+    sign.add_argument("--key", type=Path, metavar="FILE", help="your private key; default: the one of `approvals key`")
+    sign.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+    actions.add_parser(
+        "key", help="your public key for signing, made at the first use; colleagues list it in [approvers]"
+    )
 
 
 def _run_open(given: argparse.Namespace) -> int:

@@ -41,7 +41,12 @@ Row = tuple[Found, Proposal, ProposalState]
 
 
 def approvals(given: argparse.Namespace) -> int:
-    """Run one of list, show, approve, deny."""
+    """Run one of list, show, approve, deny, stop, export, sign, key."""
+    if given.action in ("key", "sign"):
+        # Neither needs a gate: whoever signs sits at another machine.
+        from assistant.commands.consent import make_key, sign
+
+        return make_key() if given.action == "key" else sign(given)
     runtime = settings_of(given).runtime
     gates = [item for item in running_gates(runtime) if not given.gate or item.gate.startswith(given.gate)]
     if given.gate and len(gates) != 1:
@@ -54,22 +59,30 @@ def approvals(given: argparse.Namespace) -> int:
 
 
 async def _run(given: argparse.Namespace, gates: list[Found]) -> int:
+    if given.action == "stop":
+        return await _stop(given, gates)
     held: list[Row] = []
+    alone: dict[str, str] = {}
     answered = 0
     for item in gates:
         try:
             async with ControlClient(item.url, item.token, item.ca_pem) as control:
                 held += [(item, proposal, state) for proposal, state in await control.proposals()]
+                alone |= {found[0].id: _alone(*found) for found in await control.decided_alone()}
                 answered += 1
         except GateGoneError:
             # It ended between our look at its file and our question; the other gates still count.
             print(safe(f"The gate {item.gate} ({item.context}) does not answer."), file=sys.stderr)
     if given.action == "list":
-        return _list(held, answered, given.format)
+        return _list(held, alone, answered, given.format)
     matching = [row for row in held if row[1].id == given.id]
     if not matching:
         raise UsageError(f"No gate here holds a change {given.id!r}.", "`pilothouse approvals list` shows what waits.")
     found, proposal, state = matching[0]
+    if given.action == "export":
+        from assistant.commands.consent import export
+
+        return export(proposal, state, given.output)
     if given.action == "show":
         from assistant.plain.card import card_lines
 
@@ -79,11 +92,36 @@ async def _run(given: argparse.Namespace, gates: list[Found]) -> int:
     return await _decide(given, found, proposal, state)
 
 
-def _list(held: list[Row], answered: int, form: str) -> int:
+async def _stop(given: argparse.Namespace, gates: list[Found]) -> int:
+    failed = False
+    for item in gates:
+        name = safe(f"{item.gate} ({item.context})", multiline=False)
+        try:
+            async with ControlClient(item.url, item.token, item.ca_pem) as control:
+                ended = await control.stop(_person(), given.reason)
+        except GateError as error:
+            failed = True
+            print(safe(f"The gate {name} was NOT stopped: {error.meaning} End it yourself."), file=sys.stderr)
+        else:
+            print(f"The gate {name} sends nothing more; void now: {ended}. Reading goes on.")
+    if not gates:
+        print("No gate is running here.")
+    return NOT_DONE if failed else 0
+
+
+def _alone(proposal: Proposal, decision: Decision, state: ProposalState) -> str:
+    text = f"{proposal.id}  {state.value}  {decision.word} by {decision.who}: {decision.reason}  ({proposal.title})"
+    return safe(text, multiline=False)
+
+
+def _list(held: list[Row], alone: dict[str, str], answered: int, form: str) -> int:
     if form == "json":
         from assistant.wire import to_builtins
 
-        rows = [{"gate": f.gate, "state": s.value, "proposal": to_builtins(p)} for f, p, s in held]
+        rows = [
+            {"gate": f.gate, "state": s.value, "proposal": to_builtins(p), "break_glass": p.id in alone}
+            for f, p, s in held
+        ]
         print(json.dumps(rows, ensure_ascii=True))
         return 0
     waiting = [row for row in held if row[2] in (ProposalState.OPEN, ProposalState.UNKNOWN)]
@@ -93,6 +131,8 @@ def _list(held: list[Row], answered: int, form: str) -> int:
         text = f"{proposal.title}  (asked by {client}, {found.context}, gate {found.gate})"
         shown = safe(text, multiline=False)
         print(f"{proposal.id}  {proposal.digest[:6]}  {state.value:7}  {proposal.risk.level.value:8}  {shown}")
+    for line in alone.values():
+        print(f"!! {line}")
     if not waiting:
         print("Nothing waits." if answered else "No gate is running here.")
     return 0
@@ -104,19 +144,21 @@ async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, s
     if state is not ProposalState.OPEN:
         raise UsageError(f"{proposal.id} is {state.value} already.", "Only an open change can be decided.")
     now = datetime.now(UTC)
-    typed = f"approve {given.digest} {given.name}" if given.action == "approve" else f"deny {given.reason}"
+    approving = given.action == "approve"
+    alone = approving and given.break_glass
+    # Whoever breaks the glass types the name whatever the change is; the gate checks it.
+    name = "" if alone and not proposal.typed_name else getattr(given, "name", "")
+    typed = f"approve {given.digest} {name}" if approving else f"deny {given.reason}"
     said = read_decision(typed, proposal)
-    decision = Decision(
-        proposal.id,
-        proposal.digest,
-        said.answer,
-        _person(),
-        now,
-        said.reason,
-        shown_digest(card_lines(proposal, now)),
-        said.typed_name,
-    )
     async with ControlClient(found.url, found.token, found.ca_pem) as control:
+        if approving and given.second is not None:
+            from assistant.commands.consent import read_consent
+
+            proposal = await control.agree(read_consent(given.second))
+        decision = Decision(
+            proposal.id, proposal.digest, said.answer, _person(), now, given.reason,
+            shown_digest(card_lines(proposal, now)), given.name if alone else said.typed_name, break_glass=alone,
+        )  # fmt: skip
         led_to, meaning = await control.decide_with_meaning(decision)
         print(safe(meaning or led_to.value), flush=True)
         if led_to is not ProposalState.APPROVED:

@@ -17,6 +17,7 @@ from assistant import __version__
 from assistant.backend import Backend, Place
 from assistant.commands.opening import settings_of
 from assistant.config import Settings, config_path
+from assistant.domain.ports import GateInfo
 from assistant.errors import PilothouseError, UsageError
 from assistant.policy.sanitize import safe
 
@@ -50,13 +51,14 @@ def doctor(given: argparse.Namespace) -> int:
     except UsageError as error:
         _print(Line(State.FAIL, "settings", error.meaning, error.hint))
         return error.exit_code
-    cluster = asyncio.run(_cluster(settings))
+    cluster, *policy = asyncio.run(_cluster(settings))
     lines = [
         *_settings(settings),
         *_terminal(),
         *_store(settings),
         *_practice(),
         cluster,
+        *policy,
         *_programs(),
         *_gates(settings),
     ]
@@ -113,16 +115,29 @@ def _practice() -> Iterator[Line]:
         yield Line(State.FAIL, "practice", error.meaning, error.hint)
 
 
-async def _cluster(settings: Settings) -> Line:
+async def _cluster(settings: Settings) -> list[Line]:
     backend = Backend(settings, Place())
     try:
         info = await backend.open()
     except PilothouseError as error:
-        return Line(State.FAIL, "cluster", error.meaning, f"{error.hint} The practice incidents need no cluster.")
+        return [Line(State.FAIL, "cluster", error.meaning, f"{error.hint} The practice incidents need no cluster.")]
     finally:
         await backend.close()
     what = f"{info.context}: Kubernetes {info.server_version} as {info.identity}, mode {info.mode}"
-    return Line(State.OK, "cluster", what + (", PRODUCTION" if info.production else ""))
+    line = Line(State.OK, "cluster", what + (", PRODUCTION" if info.production else ""))
+    return [line, *_policy(settings, info)]
+
+
+def _policy(settings: Settings, info: GateInfo) -> Iterator[Line]:
+    values = {item.name: item.value for item in info.policy}
+    for item in info.policy:
+        yield Line(State.OK, "policy", f"{item.name} = {item.value}, from {item.source}")
+    if values.get("four_eyes", "off") != "off" and not settings.approvers:
+        found = f"{info.context} asks for a second person, and nobody's signature counts"
+        yield Line(State.WARN, "policy", found, "Add a colleague's public key to [approvers] in the settings.")
+    for rule in settings.rules:
+        if not rule.fits(info.context):
+            yield Line(State.OK, "policy", f"{rule.source}: {rule.pattern} is not about {info.context}")
 
 
 def _programs() -> Iterator[Line]:

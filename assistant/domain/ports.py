@@ -11,7 +11,7 @@ from assistant.domain.action import Action
 from assistant.domain.case import Case
 from assistant.domain.event import Concluded, Decided, Payload, Proposed, Sending
 from assistant.domain.evidence import Citation, Evidence
-from assistant.domain.proposal import Decision, Origin, Outcome, Proposal, ProposalState
+from assistant.domain.proposal import Consent, Decision, Origin, Outcome, Proposal, ProposalState
 
 
 class Clock(Protocol):
@@ -60,8 +60,20 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class InForce:
+    """One rule that holds in the gate's context, and which flag, variable, section of a file or default set it."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateInfo:
-    """What the gate says about itself and the cluster behind it. `mode` is "ask" or "observe"."""
+    """What the gate says about itself and the cluster behind it. `mode` is "ask" or "observe".
+
+    `policy` is what holds in this context. `stopped` says who stopped all changes and why, "" while nobody has.
+    """
 
     gate: str
     context: str
@@ -73,6 +85,8 @@ class GateInfo:
     production: bool
     data_url: str
     kubeconfig: str
+    policy: tuple[InForce, ...] = ()
+    stopped: str = ""
 
 
 class Gate(Protocol):
@@ -91,7 +105,26 @@ class Gate(Protocol):
         ...
 
     async def decide(self, decision: Decision) -> ProposalState:
-        """Hand over a person's decision. Returns the state it led to (REFUSED and EXPIRED are values)."""
+        """Hand over a person's decision. Returns the state it led to (REFUSED and EXPIRED are values).
+
+        Raises GateError with code `not-decided` where the proposal still waits: a second person is missing, or the gate
+        has sent as much as it may for now.
+        """
+        ...
+
+    async def decision(self, proposal_id: str) -> Decision | None:
+        """Return the decision as the gate took it, with the second person's agreement; None while there is none."""
+        ...
+
+    async def agree(self, consent: Consent) -> Proposal:
+        """Hand over a second person's signed agreement. Raises GateError for one that does not count."""
+        ...
+
+    async def stop(self, by: str, why: str) -> int:
+        """Void everything that waits or is approved, and send nothing more for as long as this gate runs.
+
+        Returns how many changes that ended. What has been sent already cannot be recalled.
+        """
         ...
 
     async def execute(self, proposal_id: str) -> Outcome:

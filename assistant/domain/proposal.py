@@ -90,6 +90,42 @@ class Origin:
     evidence: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SecondPerson:
+    """A rule that one person's yes is not enough.
+
+    `rule` says which and where it was set, `people` whose signature counts, `agreed` who has signed. `break_glass` says
+    whether one person may go on alone, with a reason and the object's name typed.
+    """
+
+    rule: str
+    people: tuple[str, ...] = ()
+    agreed: tuple[str, ...] = ()
+    break_glass: bool = False
+
+    @property
+    def missing(self) -> bool:
+        """Say whether nobody has signed yet."""
+        return not self.agreed
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A second person's signed agreement to one exact change.
+
+    `shown` is the hash of the proposal as that person read it, `key` the public key in OpenSSH's form, `signature` is
+    Ed25519 in base64. `by` is the name that the gate's own settings give the key; it is not part of what is signed.
+    """
+
+    proposal: str
+    digest: str
+    shown: str
+    key: str
+    at: datetime
+    signature: str
+    by: str = ""
+
+
 class ProposalState(StrEnum):
     """The life of a proposal: OPEN, then exactly one of the decided states, then an outcome."""
 
@@ -146,6 +182,7 @@ class Proposal:
     supersedes: str = ""
     parts: tuple[Part, ...] = ()
     approvable_if: str = ""
+    second: SecondPerson | None = None
 
     @property
     def approvable(self) -> bool:
@@ -153,14 +190,22 @@ class Proposal:
         return not self.not_approvable
 
     @property
+    def critical(self) -> bool:
+        """Say whether the request or its risk is critical."""
+        return self.request_class is RequestClass.CRITICAL or self.risk.level is RiskLevel.CRITICAL
+
+    @property
     def typed_name(self) -> str:
         """Return the name that must be typed before approving, "" where arming and enter are enough.
 
         For several objects it is their count and kind: `9-pods`.
         """
-        critical = self.request_class is RequestClass.CRITICAL or self.risk.level is RiskLevel.CRITICAL
         name = self.action.target.name
-        return "" if not critical else f"{len(self.parts)}-{name}" if self.parts else name
+        return "" if not self.critical else f"{len(self.parts)}-{name}" if self.parts else name
+
+
+BREAK_GLASS = "BREAK-GLASS"
+"""How a change is marked, wherever it is listed, on which one person went on alone although two were asked for."""
 
 
 class Answer(StrEnum):
@@ -172,7 +217,12 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A person's answer to the proposal with this digest. `shown` is the SHA-256 of the card on screen."""
+    """A person's answer to the proposal with this digest. `shown` is the SHA-256 of the card on screen.
+
+    `looked_seconds` is how long that card had been on screen, negative where that is not known. The gate fills in
+    `second`, the signed agreement that counted, and `quick`: approved sooner than anybody can have read it.
+    `break_glass` says that one person went on alone where two are asked for; `reason` then says why.
+    """
 
     proposal: str
     digest: str
@@ -182,6 +232,24 @@ class Decision:
     reason: str = ""
     shown: str = ""
     typed_name: str = ""
+    looked_seconds: float = -1.0
+    break_glass: bool = False
+    second: Consent | None = None
+    quick: bool = False
+
+    @property
+    def word(self) -> str:
+        """Return what was answered, loud where one person went on alone although two were asked for."""
+        if self.answer is Answer.DENY:
+            return "denied"
+        return f"{BREAK_GLASS}, approved alone" if self.break_glass else "approved"
+
+    @property
+    def who(self) -> str:
+        """Return who answered, and what has to be known about it: the second person, and that nobody read the card."""
+        marks = [f"agreed by {self.second.by}"] if self.second else []
+        marks += ["sooner than it can be read"] if self.quick else []
+        return f"{self.by} ({'; '.join(marks)})" if marks else self.by
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import hmac
-import os
-from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 from assistant.domain.event import Concluded, Decided, Proposed, Sending
 from assistant.domain.ports import Clock
-from assistant.domain.proposal import Answer, Decision, Origin, Outcome, Proposal, ProposalState
-from assistant.errors import ClusterError, GateError, StoreError
+from assistant.domain.proposal import Answer, Consent, Decision, Origin, Outcome, Proposal, ProposalState
+from assistant.errors import GateError, StoreError
 from assistant.gate import faults
+from assistant.gate.governor import Governor
+from assistant.gate.held import ENDED
+from assistant.gate.held import Held as Held
+from assistant.gate.lastlook import LastLook
+from assistant.gate.news import News
 from assistant.gate.parts import send_parts
 from assistant.gate.prepare import Prepared
 from assistant.gate.preview import Examined, Examiner
@@ -30,10 +33,6 @@ from assistant.policy.limits import APPROVED_CRITICAL_SECONDS, APPROVED_SECONDS,
 from assistant.store.journal import Journal
 
 State = ProposalState
-_ENDED: Final = frozenset(
-    {State.DENIED, State.EXPIRED, State.REFUSED, State.WITHDRAWN, State.VOID, State.APPLIED, State.FAILED}
-) | {State.UNKNOWN}
-Event = Proposed | Decided | Sending | Concluded
 
 
 class UnknownProposalError(GateError):
@@ -42,48 +41,25 @@ class UnknownProposalError(GateError):
     code = "no-such-proposal"
 
 
-@dataclass(slots=True)
-class Held:
-    """One change and what has happened to it. `answer` is what a waiting client gets."""
-
-    examined: Examined
-    key: str
-    own: bool
-    open_until: float
-    state: State = State.OPEN
-    decision: Decision | None = None
-    outcome: Outcome | None = None
-    mac: str = ""
-    approved_until: float = 0.0
-    approved_until_wall: datetime | None = None
-    answer: Sent | None = None
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    successor: Held | None = None
-    sending: asyncio.Task[None] | None = None
-
-    @property
-    def proposal(self) -> Proposal:
-        """Return the proposal as people see it."""
-        return self.examined.proposal
-
-
 class Broker:
     """Holds changes until a person decides."""
 
     def __init__(
-        self, examiner: Examiner, sender: Sender | None, journal: Journal, clock: Clock, *, open_seconds: float
-    ) -> None:
-        """Keep the parts; without a sender the gate only observes. The MAC key never leaves this object."""
+        self, examiner: Examiner, sender: Sender | None, journal: Journal, clock: Clock, governor: Governor, *,
+        open_seconds: float,
+    ) -> None:  # fmt: skip
+        """Keep the parts; without a sender the gate only observes."""
+        self.stopped = ""
+        self.news = News()
+        self._last_look = LastLook(examiner, governor, clock)
+        self._governor = governor
         self._examiner = examiner
         self._sender = sender
         self._journal = journal
         self._clock = clock
         self._open_seconds = open_seconds
-        self._key = os.urandom(32)
         self._held: dict[str, Held] = {}
         self._keys: dict[str, str] = {}
-        self._listeners: set[asyncio.Queue[Event]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._key_locks: dict[str, asyncio.Lock] = {}
@@ -93,25 +69,34 @@ class Broker:
 
     async def propose(self, verdict: Verdict, asked: Prepared, origin: Origin, key: str, *, own: bool) -> Held:
         """Examine a change and hold it. Raises Refused, ClusterError, GateError or StoreError."""
-        if self._sender is None:
-            raise Refused("observe-mode", "This gate only observes: it sends no change, whoever approves.", 403)
+        self._check_writes()
         if not key:
             return await self._propose(verdict, asked, origin, key, own)
         async with self._key_locks.setdefault(key, asyncio.Lock()):
             known = self._held.get(self._keys.get(key, ""))
             if known is not None:
                 self._expire(known)
-                if known.state not in _ENDED:
+                if known.state not in ENDED:
                     return known
             return await self._propose(verdict, asked, origin, key, own)
 
     async def _propose(self, verdict: Verdict, asked: Prepared, origin: Origin, key: str, own: bool) -> Held:
         if sum(held.state is State.OPEN for held in self._held.values()) >= MAX_OPEN_PROPOSALS:
             raise Refused("too-many", "Too many changes wait already; decide those first.", 429)
+        self._governor.admit(origin)
         examined = await self._examiner.examine(verdict, asked, origin)
         return self._register(examined, key, own)
 
+    def _check_writes(self) -> None:
+        if self.stopped:
+            raise Refused("stopped", f"{self.stopped}. Nothing is sent until the gate is started anew.", 403)
+        if self._sender is None:
+            raise Refused("observe-mode", "This gate only observes: it sends no change, whoever approves.", 403)
+
     def _register(self, examined: Examined, key: str, own: bool) -> Held:
+        # All may have been stopped while this one was being examined.
+        self._check_writes()
+        examined = replace(examined, proposal=self._governor.marked(examined.proposal))
         held = Held(examined, key, own, self._clock.monotonic() + self._open_seconds)
         faults.point("before-proposed")
         self._journal.proposed(held.proposal)
@@ -119,7 +104,7 @@ class Broker:
         self._held[held.proposal.id] = held
         if key:
             self._keys[key] = held.proposal.id
-        self._tell(Proposed(held.proposal))
+        self.news.tell(Proposed(held.proposal))
         self._later(self._expire_later(held))
         return held
 
@@ -152,6 +137,19 @@ class Broker:
 
     # Deciding
 
+    async def agree(self, consent: Consent) -> Held:
+        """Take a second person's signed agreement; the first one decides afterwards. Raises GateError."""
+        held = self.get(consent.proposal)
+        async with held.lock:
+            if not self._open(held):
+                raise GateError(f"It is {held.state.value} already.", "Only an open change can be agreed to.")
+            held.second = self._governor.agreed(consent, held.proposal)
+            if held.proposal.second is not None:
+                second = replace(held.proposal.second, agreed=(held.second.by,))
+                held.show(replace(held.proposal, second=second))
+            self.news.tell(Proposed(held.proposal))
+            return held
+
     async def decide(self, decision: Decision) -> tuple[State, str]:
         """Take a person's decision. Returns the state and what it means; raises GateError or StoreError."""
         held = self.get(decision.proposal)
@@ -170,7 +168,7 @@ class Broker:
         with contextlib.suppress(StoreError):
             self._journal.decided(decision)
         held.decision = decision
-        self._tell(Decided(decision))
+        self.news.tell(Decided(decision))
         reason = f": {decision.reason}" if decision.reason else ""
         self._conclude(held, State.DENIED, f"{decision.by} denied it{reason}")
         return State.DENIED, "Denied; nothing was sent."
@@ -183,6 +181,11 @@ class Broker:
             return State.REFUSED, f"This change needs the name {proposal.typed_name!r} to be typed exactly."
         if held.examined.verdict.request_class is CRITICAL and not proposal.typed_name:
             return State.REFUSED, "A critical change without a name cannot be approved."
+        decision = replace(decision, second=held.second, quick=self._governor.quick(proposal, decision))
+        others = sum(other.state is State.APPROVED for other in self._held.values())
+        why_not = self._governor.objection(proposal, decision) or self._governor.full(others)
+        if why_not:
+            return State.OPEN, f"{why_not} Nothing was decided; it still waits."
         if moved := await self._examiner.moved(held.examined):
             successor = await self._renew(held)
             return State.VOID, f"{moved}; look at {successor.proposal.id} instead."
@@ -191,23 +194,19 @@ class Broker:
         critical = bool(proposal.typed_name)
         seconds = APPROVED_CRITICAL_SECONDS if critical else APPROVED_SECONDS
         until = self._clock.now() + timedelta(seconds=seconds)
-        mac = self._mac(proposal, until)
+        mac = self._last_look.mac(decision, until)
         faults.point("before-decided")
         self._journal.decided(decision, mac, until.isoformat())
         faults.point("after-decided")
         held.decision, held.mac, held.state = decision, mac, State.APPROVED
         held.approved_until = self._clock.monotonic() + seconds
         held.approved_until_wall = until
-        self._tell(Decided(decision))
+        self.news.tell(Decided(decision))
         if held.own:
             self._later(self._void_later(held, seconds))
         else:
             self._later(self._execute_foreign(held))
         return State.APPROVED, "Approved."
-
-    def _mac(self, proposal: Proposal, until: datetime) -> str:
-        text = "\n".join((proposal.id, proposal.digest, until.isoformat()))
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     # Sending
 
@@ -236,30 +235,37 @@ class Broker:
             await held.sending
 
     async def _send(self, held: Held) -> None:
-        async with self._one_at_a_time:
-            why = await self._still_good(held)
-            if why is not None or self._sender is None:
-                self._conclude(held, *(why or (State.REFUSED, "This gate only observes.")))
-                return
-            proposal = held.proposal
-            faults.point("before-intent")
-            try:
-                self._journal.intent(proposal.id, proposal.digest, held.mac)
-            except StoreError as error:
-                self._conclude(
-                    held, State.REFUSED, f"The journal cannot be written, so nothing was sent. {error.meaning}"
-                )
-                return
-            faults.point("after-intent")
-            held.state = State.SENDING
-            self._tell(Sending(proposal.id, proposal.digest))
-            if proposal.parts:
-                send = send_parts(self._sender, self._examiner, self._journal, held.examined, lambda: self._over(held))
-            else:
-                send = self._sender.send(held.examined, lambda: self._mark_sent(proposal.id))
-            sent = await send
-            held.answer = sent
-            self._conclude(held, sent.state, sent.message, sent)
+        try:
+            async with self._one_at_a_time, self._governor.alone(held.approved_until) as alone:
+                if alone:
+                    await self._send_now(held)
+                else:
+                    text = "The approval ran out while another gate was sending to this cluster; nothing was sent."
+                    self._conclude(held, State.EXPIRED, text)
+        except StoreError as error:
+            # Raised before anything is sent, never after.
+            self._conclude(held, State.REFUSED, f"The journal cannot be written, so nothing was sent. {error.meaning}")
+
+    async def _send_now(self, held: Held) -> None:
+        why = await self._last_look.objection(held)
+        sender = self._sender
+        if why is not None or sender is None:
+            self._conclude(held, *(why or (State.REFUSED, "This gate only observes.")))
+            return
+        proposal = held.proposal
+        faults.point("before-intent")
+        self._journal.intent(proposal.id, proposal.digest, held.mac)
+        faults.point("after-intent")
+        self._governor.sent()
+        held.state = State.SENDING
+        self.news.tell(Sending(proposal.id, proposal.digest))
+        if proposal.parts:
+            send = send_parts(sender, self._examiner, self._journal, held.examined, lambda: self._no_more(held))
+        else:
+            send = sender.send(held.examined, lambda: self._mark_sent(proposal.id))
+        sent = await send
+        held.answer = sent
+        self._conclude(held, sent.state, sent.message, sent)
 
     def _mark_sent(self, proposal_id: str) -> None:
         # The intent is on disk already; this entry only narrows down when the process ended.
@@ -267,29 +273,8 @@ class Broker:
             self._journal.sent(proposal_id)
         faults.point("after-sent")
 
-    def _over(self, held: Held) -> str:
-        wall = held.approved_until_wall
-        late = wall is None or self._clock.monotonic() >= held.approved_until or self._clock.now() >= wall
-        return "the approval ran out" if late else ""
-
-    async def _still_good(self, held: Held) -> tuple[State, str] | None:
-        proposal = held.proposal
-        wall = held.approved_until_wall
-        if wall is None or self._over(held):
-            return State.EXPIRED, "The approval ran out before the change was sent."
-        if not hmac.compare_digest(held.mac, self._mac(proposal, wall)):
-            return State.REFUSED, "The approval is not one of this gate."
-        if not hmac.compare_digest(self._examiner.digest(held.examined), proposal.digest):
-            return State.REFUSED, "The bytes to send are not the ones that were approved."
-        try:
-            moved = await self._examiner.moved(held.examined, sending=True)
-        except ClusterError as error:
-            return State.FAILED, f"Nothing was sent: {error.meaning}"
-        if moved:
-            return State.FAILED, f"{moved}; nothing was sent."
-        if self._over(held):
-            return State.EXPIRED, "The approval ran out before the change was sent."
-        return None
+    def _no_more(self, held: Held) -> str:
+        return self.stopped or ("the approval ran out" if self._last_look.over(held) else "")
 
     # Ending
 
@@ -305,6 +290,18 @@ class Broker:
         if held.state in (State.OPEN, State.APPROVED):
             self._conclude(held, State.EXPIRED, "Nobody decided while the client waited; nothing was sent.")
         return held.state
+
+    def stop(self, by: str, why: str) -> int:
+        """Void all that waits or is approved and drop the way to write, for good. Returns how many that ended.
+
+        What is being sent already cannot be recalled; its outcome is recorded.
+        """
+        self.stopped = f"{by} stopped all changes" + (f": {why}" if why else "")
+        self._sender = None
+        waiting = [held for held in self._held.values() if held.state in (State.OPEN, State.APPROVED)]
+        for held in waiting:
+            self._conclude(held, State.VOID, f"{self.stopped}; nothing was sent.")
+        return len(waiting)
 
     def close(self) -> None:
         """Void everything that waits and stop."""
@@ -333,7 +330,7 @@ class Broker:
             self._conclude(held, State.EXPIRED, "The approval ran out before the change was sent.")
 
     def _conclude(self, held: Held, state: State, message: str, sent: Sent | None = None) -> None:
-        if held.state in _ENDED:
+        if held.state in ENDED:
             return
         held.state = state
         held.mac = ""
@@ -350,7 +347,7 @@ class Broker:
         faults.point("after-outcome")
         held.outcome = outcome
         held.done.set()
-        self._tell(Concluded(outcome))
+        self.news.tell(Concluded(outcome))
 
     # Looking
 
@@ -371,20 +368,6 @@ class Broker:
     def ended(self, proposal_id: str) -> tuple[Proposal, Outcome] | None:
         """Return a change that another gate on this cluster held, with its end, from the journal. Raises StoreError."""
         return self._journal.ended(proposal_id)
-
-    @contextlib.asynccontextmanager
-    async def listen(self) -> AsyncIterator[asyncio.Queue[Event]]:
-        """Yield a queue of what happens from now on."""
-        queue: asyncio.Queue[Event] = asyncio.Queue()
-        self._listeners.add(queue)
-        try:
-            yield queue
-        finally:
-            self._listeners.discard(queue)
-
-    def _tell(self, event: Event) -> None:
-        for queue in self._listeners:
-            queue.put_nowait(event)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

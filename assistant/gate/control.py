@@ -14,7 +14,7 @@ import msgspec
 from assistant.domain.action import Action
 from assistant.domain.event import Concluded, Decided, Proposed, Sending
 from assistant.domain.ports import GateInfo
-from assistant.domain.proposal import Decision, Origin, Outcome, Proposal, ProposalState
+from assistant.domain.proposal import Consent, Decision, Origin, Outcome, Proposal, ProposalState
 from assistant.errors import GateError
 from assistant.policy.limits import SEND_SECONDS
 from assistant.wire import convert, payload_from_builtins, to_builtins
@@ -106,14 +106,35 @@ class ControlClient:
         return _read(Proposal, await self._ask("POST", f"proposals/{proposal_id}/recheck"))
 
     async def decide(self, decision: Decision) -> ProposalState:
-        """Hand over a decision. Raises GateError."""
-        state, _ = await self.decide_with_meaning(decision)
+        """Hand over a decision. Raises GateError, with code `not-decided` where the proposal still waits."""
+        state, meaning = await self.decide_with_meaning(decision)
+        if state is ProposalState.OPEN:
+            raise GateRefusedError("not-decided", meaning, "It still waits.", "")
         return state
+
+    async def decision(self, proposal_id: str) -> Decision | None:
+        """Return the decision as the gate took it, None while there is none. Raises GateError."""
+        found = (await self._ask("GET", f"proposals/{proposal_id}")).get("decision")
+        return None if found is None else _read(Decision, found)
+
+    async def decided_alone(self) -> tuple[tuple[Proposal, Decision, ProposalState], ...]:
+        """Return the changes on which one person went on alone although two were asked for. Raises GateError."""
+        rows = [row for row in await self._ask("GET", "proposals") if row.get("decision")]
+        found = [(_read(Proposal, r["proposal"]), _read(Decision, r["decision"]), r["state"]) for r in rows]
+        return tuple((p, d, _read(ProposalState, state)) for p, d, state in found if d.break_glass)
 
     async def decide_with_meaning(self, decision: Decision) -> tuple[ProposalState, str]:
         """Hand over a decision; returns the state it led to and the gate's sentence on it. Raises GateError."""
         value = await self._ask("POST", f"proposals/{decision.proposal}/decision", to_builtins(decision))
         return _read(ProposalState, value.get("state")), str(value.get("meaning") or "")
+
+    async def agree(self, consent: Consent) -> Proposal:
+        """Hand over a second person's signed agreement. Raises GateError for one that does not count."""
+        return _read(Proposal, await self._ask("POST", f"proposals/{consent.proposal}/second", to_builtins(consent)))
+
+    async def stop(self, by: str, why: str) -> int:
+        """Void all that waits and stop every change for good; returns how many that ended. Raises GateError."""
+        return _read(int, (await self._ask("POST", "stop", {"by": by, "why": why})).get("ended"))
 
     async def execute(self, proposal_id: str) -> Outcome:
         """Send an approved proposal of our own, once; called again, return the recorded outcome. Raises GateError."""

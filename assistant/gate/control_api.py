@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Container
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,7 +13,7 @@ from aiohttp import web
 
 from assistant.domain.action import Action
 from assistant.domain.ports import GateInfo
-from assistant.domain.proposal import Decision, Origin
+from assistant.domain.proposal import Consent, Decision, Origin, Proposal, ProposalState
 from assistant.errors import GateError, PilothouseError
 from assistant.gate.broker import Broker, Held
 from assistant.gate.prepare import Prepared, parse_body
@@ -29,11 +31,17 @@ class _Withdrawal(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+class _Stop(msgspec.Struct, frozen=True):
+    by: str
+    why: str = ""
+
+
 class ControlApi:
     """Answers requests that carry the control token."""
 
-    def __init__(self, broker: Broker, info: GateInfo) -> None:
-        """Keep the broker and what is said about this gate."""
+    def __init__(self, broker: Broker, info: GateInfo, protected: Container[str]) -> None:
+        """Keep the broker, what is said about this gate, and the namespaces in which every write is critical."""
+        self._protected = protected
         self._broker = broker
         self._info = info
 
@@ -54,12 +62,14 @@ class ControlApi:
     async def _route(self, request: web.BaseRequest, parts: list[str]) -> web.StreamResponse:
         match request.method, parts:
             case "GET", ["info"]:
-                return _json(to_builtins(self._info))
+                return _json(to_builtins(replace(self._info, stopped=self._broker.stopped)))
+            case "POST", ["stop"]:
+                stop = decode(_Stop, await _read(request))
+                return _json({"ended": self._broker.stop(stop.by, stop.why), "meaning": self._broker.stopped})
             case "POST", ["proposals"]:
                 return await self._propose(await _read(request))
             case "GET", ["proposals"]:
-                rows = [{"proposal": to_builtins(p), "state": state.value} for p, state in self._broker.listed()]
-                return _json(rows)
+                return _json([self._row(proposal, state) for proposal, state in self._broker.listed()])
             case "GET", ["proposals", proposal_id]:
                 return self._one(proposal_id)
             case "POST", ["proposals", proposal_id, "recheck"]:
@@ -70,6 +80,11 @@ class ControlApi:
                     raise ValueError("the decision is about another proposal")
                 state, meaning = await self._broker.decide(decision)
                 return _json({"state": state.value, "meaning": meaning})
+            case "POST", ["proposals", proposal_id, "second"]:
+                consent = decode(Consent, await _read(request))
+                if consent.proposal != proposal_id:
+                    raise ValueError("the agreement is about another proposal")
+                return _json(to_builtins((await self._broker.agree(consent)).proposal))
             case "POST", ["proposals", proposal_id, "execute"]:
                 return _json(to_builtins(await self._broker.execute(proposal_id)))
             case "POST", ["proposals", proposal_id, "withdraw"]:
@@ -80,13 +95,18 @@ class ControlApi:
             case _:
                 return _fault(404, "no-such-request", "The gate has no such control request.")
 
+    def _row(self, proposal: Proposal, state: ProposalState) -> dict[str, Any]:
+        row: dict[str, Any] = {"proposal": to_builtins(proposal), "state": state.value}
+        held = self._held(proposal.id)
+        if held is not None and held.decision is not None:
+            row["decision"] = to_builtins(held.decision)
+        return row
+
     def _one(self, proposal_id: str) -> web.Response:
         for proposal, state in self._broker.listed():
             if proposal.id == proposal_id:
-                found: dict[str, Any] = {"proposal": to_builtins(proposal), "state": state.value}
+                found = self._row(proposal, state)
                 held = self._held(proposal_id)
-                if held is not None and held.decision is not None:
-                    found["decision"] = to_builtins(held.decision)
                 if held is not None and held.outcome is not None:
                     found["outcome"] = to_builtins(held.outcome)
                 if "outcome" in found or held is not None:
@@ -111,7 +131,7 @@ class ControlApi:
         origin = convert(Origin, value.get("origin"))
         asked = Prepared(action.method, action.path, action.query, action.content_type, action.body)
         # The same reading as for foreign requests: our own have no other rights.
-        verdict = classify(action.method, asked.raw_target)
+        verdict = classify(action.method, asked.raw_target, protected=self._protected)
         if verdict.path != action.path:
             raise Refused("path-tricks", "the path reads differently once it is encoded.")
         if has_placeholder(action.body):
@@ -126,7 +146,7 @@ class ControlApi:
 
     async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        async with self._broker.listen() as queue:
+        async with self._broker.news.listen() as queue:
             await response.prepare(request)
             await response.write(b": open\n\n")
             while True:

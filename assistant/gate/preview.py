@@ -73,9 +73,10 @@ class Examiner:
 
     def __init__(
         self, upstream: Upstream, cluster: ClusterIdentity, redactor: Redactor, clock: Clock, *,
-        production: bool, open_seconds: float,
+        production: bool, open_seconds: float, policy: object = POLICY_VERSION,
     ) -> None:  # fmt: skip
-        """Keep what every proposal of this gate is bound to."""
+        """Keep what every proposal of this gate is bound to; `policy` is the rules that it is approved under."""
+        self._policy = policy
         self._upstream = upstream
         self._cluster = cluster
         self._access = Access(upstream, cluster.user)
@@ -256,7 +257,7 @@ class Examiner:
                 "uid": proposal.action.target.uid,
                 "resourceVersion": proposal.resource_version,
                 "dryRun": examined.dry_hash,
-                "policy": POLICY_VERSION,
+                "policy": self._policy,
                 "session": proposal.origin.session,
                 "nonce": examined.nonce,
                 "expires": proposal.expires.isoformat(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -13,22 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from assistant.domain.ports import GateInfo
-from assistant.errors import GateError
 from assistant.gate.broker import Broker
 from assistant.gate.control_api import ControlApi
+from assistant.gate.governor import Governor
 from assistant.gate.identity import identify
 from assistant.gate.kubeconfig import control_file, guarded_kubeconfig, remove_stale, write_private
 from assistant.gate.preview import Examiner
 from assistant.gate.proxy import Proxy
 from assistant.gate.sender import Sender
 from assistant.gate.server import Door
-from assistant.gate.settings import Settings
+from assistant.gate.settings import Settings, check, in_force, policy_of
 from assistant.gate.upstream import Upstream, load
 from assistant.loopback import identity
+from assistant.policy.limits import POLICY_VERSION
 from assistant.policy.redact import Redactor
 from assistant.store.journal import Journal, open_journal
-
-_PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:[^a-z]|$)", re.IGNORECASE)
 
 
 class SystemClock:
@@ -70,8 +68,8 @@ class Running:
 
 async def start(settings: Settings) -> Running:
     """Start a gate. Raises ClusterError, GateError or StoreError, each with meaning and hint."""
-    if settings.mode not in ("ask", "observe"):
-        raise GateError(f"There is no gate mode {settings.mode!r}.", "Use ask or observe.")
+    # Before anything else: where the rules cannot be read, there is no gate, rather than one with rules of its own.
+    check(settings)
     gate = secrets.token_hex(6)
     clock = SystemClock()
     upstream = await asyncio.to_thread(load, settings.kubeconfig, settings.context, settings.exec_allow)
@@ -82,13 +80,16 @@ async def start(settings: Settings) -> Running:
         raise
     journal = open_journal(Path(settings.state_dir), gate, cluster.fingerprint)
     redactor = Redactor(os.urandom(32))
-    production = settings.production if settings.production is not None else bool(_PRODUCTION.search(upstream.context))
-    observe = settings.mode == "observe"
+    policy = policy_of(settings, upstream.context)
+    production = bool(policy.production)
     examiner = Examiner(
-        upstream, cluster, redactor, clock, production=production, open_seconds=settings.open_seconds
+        upstream, cluster, redactor, clock, production=production, open_seconds=settings.open_seconds,
+        policy=[POLICY_VERSION, *policy.as_list()],
     )  # fmt: skip
-    sender = None if observe else Sender(upstream, redactor)
-    broker = Broker(examiner, sender, journal, clock, open_seconds=settings.open_seconds)
+    sender = None if policy.mode == "observe" else Sender(upstream, redactor)
+    lock = Path(settings.state_dir, f"sending-{cluster.fingerprint[:16]}.lock")
+    governor = Governor(policy, clock, people=settings.approvers, own=settings.own_key, lock=lock)
+    broker = Broker(examiner, sender, journal, clock, governor, open_seconds=settings.open_seconds)
     tls = identity("pilothouse-gate")
     data_token, control_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     door = Door(tls, data_token, control_token)
@@ -102,11 +103,11 @@ async def start(settings: Settings) -> Running:
     ca_pem = tls.certificate_pem.decode()
     write_private(info_file, control_file(url, control_token, ca_pem, os.getpid(), upstream.context))
     info = GateInfo(
-        gate, upstream.context, upstream.server, cluster.server_version, namespace, cluster.user, settings.mode,
-        production, url, str(kubeconfig),
+        gate, upstream.context, upstream.server, cluster.server_version, namespace, cluster.user, policy.mode,
+        production, url, str(kubeconfig), in_force(settings, policy),
     )  # fmt: skip
-    proxy = Proxy(upstream, broker, redactor, journal, hold_seconds=settings.hold_seconds)
-    door.open(proxy, ControlApi(broker, info))
+    proxy = Proxy(upstream, broker, redactor, journal, hold_seconds=settings.hold_seconds, protected=policy.protected)
+    door.open(proxy, ControlApi(broker, info, policy.protected))
     ready = {
         "ready": True, "gate": gate, "control_url": url, "control_token": control_token, "ca_pem": ca_pem,
         "kubeconfig": str(kubeconfig), "data_url": url, "data_token": data_token,

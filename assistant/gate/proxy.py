@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Container
 from typing import Any, Final
 
 import aiohttp
@@ -46,9 +47,11 @@ class Proxy:
     """Answers requests that carry the data token."""
 
     def __init__(
-        self, upstream: Upstream, broker: Broker, redactor: Redactor, journal: Journal, *, hold_seconds: float
-    ) -> None:
-        """Keep the parts."""
+        self, upstream: Upstream, broker: Broker, redactor: Redactor, journal: Journal, *, hold_seconds: float,
+        protected: Container[str],
+    ) -> None:  # fmt: skip
+        """Keep the parts; every write in a protected namespace is critical."""
+        self._protected = protected
         self._upstream = upstream
         self._broker = broker
         self._redactor = redactor
@@ -59,7 +62,7 @@ class Proxy:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong becomes a Status with its meaning."""
         try:
-            verdict = classify(request.method, request.raw_path, request.headers.items())
+            verdict = classify(request.method, request.raw_path, request.headers.items(), self._protected)
             return await self._treat(request, verdict)
         except Refused as refused:
             return refusal(refused.code, f"Pilothouse refused this request: {refused.meaning}", refused.rule)

@@ -24,10 +24,13 @@ class Typed:
     typed_name: str = ""
 
 
-def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH, *, whole: bool = False) -> list[SafeText]:
+def card_lines(
+    proposal: Proposal, now: datetime, width: int = WIDTH, *, whole: bool = False, answering: bool = True
+) -> list[SafeText]:
     """Return everything a person needs to decide: request, diff, checks, impact, risk, undo, expiry, how to answer.
 
-    With `whole`, an object that would be deleted is printed in full as well.
+    With `whole`, an object that would be deleted is printed in full as well; `answering` false leaves out how to answer,
+    for whoever reads it without being able to decide.
     """
     origin = proposal.origin
     who = "this session" if origin.kind == "session" else f"another client, {origin.client}"
@@ -51,11 +54,11 @@ def card_lines(proposal: Proposal, now: datetime, width: int = WIDTH, *, whole: 
     )
     lines += _block("undo", proposal.undo.text, width)
     lines += _before(proposal, whole=whole)
+    lines += _second(proposal, width)
     left = max(0, int((proposal.expires - now).total_seconds()))
     lines += _block("open for", f"{left // 60} min {left % 60:02} s", width)
     lines += _block("digest", proposal.digest, width)
-    lines += wrapped(how_to_answer(proposal), width=width, rest="  ")
-    return lines
+    return lines + (wrapped(how_to_answer(proposal), width=width, rest="  ") if answering else [])
 
 
 def how_to_answer(proposal: Proposal) -> str:
@@ -64,6 +67,13 @@ def how_to_answer(proposal: Proposal) -> str:
         instead = f" {one_line(proposal.approvable_if)}" if proposal.approvable_if else ""
         return f"This cannot be approved: {one_line(proposal.not_approvable).rstrip('.')}.{instead} Type: deny REASON"
     name = f" {one_line(proposal.typed_name)}" if proposal.typed_name else ""
+    if proposal.second is not None and proposal.second.missing:
+        return (
+            f"A second person has to sign first: `pilothouse approvals export {proposal.id}` writes what they sign with"
+            f" `pilothouse approvals sign FILE`; then `pilothouse approvals approve {proposal.id}"
+            f" {proposal.digest[:DIGEST_CHARACTERS]}{' --name' if name else ''}{name} --second SIGNED`."
+            " Or type: deny REASON"
+        )
     return f"Type: approve {proposal.digest[:DIGEST_CHARACTERS]}{name}   or: deny REASON   or: later"
 
 
@@ -96,6 +106,27 @@ def read_decision(line: str, proposal: Proposal) -> Typed:
             how_to_answer(proposal),
         )
     return Typed(Answer.APPROVE, typed_name=name)
+
+
+def _second(proposal: Proposal, width: int) -> list[SafeText]:
+    second = proposal.second
+    if second is None:
+        return []
+    agreed = f"{' and '.join(second.agreed)} agreed" if second.agreed else "nobody has agreed yet"
+    missing = ""
+    if second.missing:
+        who = (
+            f"one of {', '.join(second.people)}"
+            if second.people
+            else "anybody at all: [approvers] in the settings is empty"
+        )
+        missing = f"; missing: {who}"
+    alone = (
+        " One person may go on alone with --break-glass, which every list and export shows."
+        if second.break_glass
+        else ""
+    )
+    return _block("second person", f"{second.rule}; {agreed}{missing}.{alone}", width)
 
 
 def _block(label: str, text: str, width: int) -> list[SafeText]:

@@ -13,7 +13,7 @@ from assistant.domain.action import Remedy
 from assistant.domain.case import Case
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role
-from assistant.domain.proposal import Answer, Outcome, ProposalState
+from assistant.domain.proposal import Outcome, ProposalState
 from assistant.policy.sanitize import SafeText, safe
 
 WIDTH: Final = 80
@@ -141,9 +141,8 @@ def _change(
             who = "" if proposal.origin.kind == "session" else f" by {proposal.origin.client}"
             return one_line(f"{proposal.id} waits for you{who}: {proposal.title}, risk {proposal.risk.level.value}")
         case ev.Decided(decision):
-            word = "APPROVED" if decision.answer is Answer.APPROVE else "DENIED"
             reason = f": {decision.reason}" if decision.reason else ""
-            return one_line(f"{decision.proposal} {word} by {decision.by}{reason}")
+            return one_line(f"{decision.proposal} {decision.word.upper()} by {decision.who}{reason}")
         case ev.Sending():
             return f"{payload.proposal} is being sent"
         case ev.Concluded(outcome):

@@ -73,7 +73,8 @@ def _change(item: ProposalCase) -> list[str]:
     lines.append(f"- risk {proposal.risk.level.value}: {literal('; '.join(proposal.risk.reasons))}")
     if item.decision:
         reason = f", {literal(item.decision.reason)}" if item.decision.reason else ""
-        lines.append(f"- {item.decision.answer.value} by {literal(item.decision.by)}{reason}")
+        loud = "**" if item.decision.break_glass else ""
+        lines.append(f"- {loud}{item.decision.word} by {literal(item.decision.who)}{reason}{loud}")
     if item.outcome:
         lines.append(f"- {item.outcome.state.value}: {literal(item.outcome.message)}")
     if item.verified:
@@ -93,7 +94,7 @@ def _course(entry: Entry) -> str:
         case Proposed(proposal):
             return f"{at}proposed {literal(proposal.id)}: {literal(proposal.title)}"
         case Decided(decision):
-            return f"{at}{decision.answer.value} {literal(decision.proposal)} by {literal(decision.by)}"
+            return f"{at}{decision.word} {literal(decision.proposal)} by {literal(decision.who)}"
         case Concluded(outcome):
             return f"{at}{literal(outcome.proposal)}: {outcome.state.value}"
         case Verified():

@@ -5,7 +5,7 @@ The classes are DESIGN section 3's. A label, a tool's name or a client's claim h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -132,7 +132,7 @@ def classify(
     method: str,
     target: str,
     headers: Iterable[tuple[str, str]] = (),
-    protected: frozenset[str] = PROTECTED_NAMESPACES,
+    protected: Container[str] = PROTECTED_NAMESPACES,
 ) -> Verdict:
     """Return the class of a request and the rule that gave it.
 
@@ -203,7 +203,7 @@ def _plain_path(method: str, path: str) -> tuple[RequestClass, str]:
             return CRITICAL, "unknown-path"
 
 
-def _resource(method: str, api: ApiPath, protected: frozenset[str]) -> tuple[RequestClass, str]:
+def _resource(method: str, api: ApiPath, protected: Container[str]) -> tuple[RequestClass, str]:
     top = api.sub.split("/")[0]
     if top in CONNECT or (api.resource == "proxy" and not api.group):
         return CRITICAL, f"connect-{top or 'proxy'}"
@@ -254,7 +254,7 @@ def _shape_fits(method: str, api: ApiPath) -> bool:
             return False
 
 
-def _writing(method: str, api: ApiPath, protected: frozenset[str]) -> tuple[RequestClass, str]:
+def _writing(method: str, api: ApiPath, protected: Container[str]) -> tuple[RequestClass, str]:
     if method == "DELETE" and not api.name:
         return CRITICAL, "delete-collection"
     if api.sub:

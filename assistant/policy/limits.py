@@ -25,6 +25,17 @@ MAX_PREVIEW_REQUESTS: Final = 8
 # A deletecollection becomes a list of single deletes; a longer list than this nobody can review.
 MAX_PARTS: Final = 200
 
+# Attention is what a flood of requests uses up. A person cannot judge more than this in good conscience, and applying
+# the files of an ordinary application (a dozen objects) still fits.
+PROPOSAL_WINDOW_SECONDS: Final = 300.0
+PROPOSALS_PER_WINDOW: Final = 30
+# What goes wrong goes wrong slowly: security-reliability 2.3 asks for ten in ten minutes.
+SENT_WINDOW_SECONDS: Final = 600.0
+SENT_PER_WINDOW: Final = 10
+# An approval that comes sooner after the card could be seen was not read.
+QUICK_SECONDS: Final = 1.0
+MIN_REASON_LETTERS: Final = 8
+
 CONNECT_SECONDS: Final = 10.0
 PREVIEW_SECONDS: Final = 15.0
 SEND_SECONDS: Final = 60.0

@@ -34,12 +34,20 @@ class Approvals:
         self._lock = asyncio.Lock()
 
     async def decide(
-        self, proposal_id: str, answer: Answer, *, reason: str, shown: str, typed_name: str
+        self,
+        proposal_id: str,
+        answer: Answer,
+        reason: str = "",
+        shown: str = "",
+        typed_name: str = "",
+        looked_seconds: float = -1.0,
+        break_glass: bool = False,
     ) -> ProposalState:
         """Hand a person's answer to the gate and return the state it led to.
 
         Of a proposal that is already decided, the state is returned and nothing is sent. Raises UsageError for a
-        proposal that cannot be approved, StoreError when the log cannot be written, GateError when the gate is gone.
+        proposal that cannot be approved, StoreError when the log cannot be written, GateError when the gate is gone or
+        takes no approval yet (a second person is missing): then the proposal still waits.
         """
         async with self._lock:
             known = self._known(proposal_id)
@@ -49,8 +57,14 @@ class Approvals:
             if answer is Answer.APPROVE:
                 await self._may_approve(proposal, typed_name)
             now = self._clock.now()
-            decision = Decision(proposal_id, proposal.digest, answer, self._by, now, reason, shown, typed_name)
+            decision = Decision(
+                proposal_id, proposal.digest, answer, self._by, now, reason, shown, typed_name, looked_seconds,
+                break_glass,
+            )  # fmt: skip
             state = await self._gate.decide(decision)
+            if state is ProposalState.APPROVED:
+                # The gate's own record says more: whose agreement counted, and whether anybody can have read the card.
+                decision = await self._gate.decision(proposal_id) or decision
             if state is ProposalState.VOID:
                 await self._successor(proposal_id)
             if state in (ProposalState.REFUSED, ProposalState.EXPIRED, ProposalState.VOID, ProposalState.WITHDRAWN):
@@ -59,6 +73,10 @@ class Approvals:
             else:
                 self._recorder.emit(ev.Decided(decision))
             return state
+
+    async def stop(self, why: str) -> int:
+        """Have the gate void all that waits and send nothing more while it runs; returns how many that ended."""
+        return await self._gate.stop(self._by, why)
 
     async def recheck(self, proposal_id: str) -> Proposal:
         """Have the gate examine an open proposal again; a changed one supersedes it."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from assistant.domain.action import Action
 from assistant.domain.event import Concluded, Decided, Proposed, Sending
 from assistant.domain.ports import Gate, GateInfo, Recorder
-from assistant.domain.proposal import Decision, Origin, Outcome, Proposal, ProposalState
+from assistant.domain.proposal import Consent, Decision, Origin, Outcome, Proposal, ProposalState
 from assistant.errors import GateError
 
 
@@ -51,6 +51,20 @@ class RecordedGate:
     async def decide(self, decision: Decision) -> ProposalState:
         """Hand over a person's decision."""
         return await self._gate.decide(decision)
+
+    async def decision(self, proposal_id: str) -> Decision | None:
+        """Return the decision as the gate took it; None while there is none."""
+        return await self._gate.decision(proposal_id)
+
+    async def agree(self, consent: Consent) -> Proposal:
+        """Hand over a second person's signed agreement, and record who has agreed."""
+        proposal = await self._gate.agree(consent)
+        self._bound().emit(Proposed(proposal))
+        return proposal
+
+    async def stop(self, by: str, why: str) -> int:
+        """Void everything that waits and have the gate send nothing more."""
+        return await self._gate.stop(by, why)
 
     async def execute(self, proposal_id: str) -> Outcome:
         """Send an approved proposal once, after `Sending` is durable; a known outcome is returned without asking.

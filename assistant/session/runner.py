@@ -194,14 +194,19 @@ class Session:
                     waiter.cancel()
 
     async def decide(
-        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
-    ) -> ProposalState:
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = "",
+        *, looked_seconds: float = -1.0, break_glass: bool = False,
+    ) -> ProposalState:  # fmt: skip
         """Hand over a person's decision and return the state it led to; one already decided stays as it is.
 
         `shown` is the SHA-256 of the card that was on screen. Raises UsageError, StoreError or GateError.
         """
-        approvals = self._need_approvals()
-        return await approvals.decide(proposal_id, Answer(answer), reason=reason, shown=shown, typed_name=typed_name)
+        desk = self._need_approvals()
+        return await desk.decide(proposal_id, Answer(answer), reason, shown, typed_name, looked_seconds, break_glass)
+
+    async def stop_changes(self, why: str) -> int:
+        """Have the gate void all that waits and send nothing more while it runs. Raises GateError."""
+        return await self._need_approvals().stop(why)
 
     async def recheck(self, proposal_id: str) -> Proposal:
         """Examine an open proposal again; a changed one supersedes it."""

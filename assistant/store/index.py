@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from assistant.domain import event as ev
-from assistant.domain.proposal import ProposalState
+from assistant.domain.proposal import BREAK_GLASS, ProposalState
 from assistant.errors import UsageError
 from assistant.store.chain import GENESIS
 from assistant.store.sqlite import Connection
@@ -93,8 +93,10 @@ def summarise(row: SessionRow, event: ev.Event, head: str) -> SessionRow:
             # A foreign client's change may come while no turn is under way.
             status = "waiting" if row.status == "running" else row.status
             return replace(row, proposals=row.proposals + 1, status=status)
-        case ev.Decided():
-            return replace(row, status="running" if row.status == "waiting" else row.status)
+        case ev.Decided() as decided:
+            alone = decided.decision.break_glass and not row.title.startswith(BREAK_GLASS)
+            title = f"{BREAK_GLASS} {row.title}".strip()[:TITLE_CHARACTERS] if alone else row.title
+            return replace(row, title=title, status="running" if row.status == "waiting" else row.status)
         case ev.Concluded() as concluded:
             applied = concluded.outcome.state is ProposalState.APPLIED
             return replace(row, applied=row.applied + applied)

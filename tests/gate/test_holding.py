@@ -342,7 +342,7 @@ async def test_events_tell_the_whole_life(here: Lab) -> None:
                 return
 
     following = asyncio.create_task(follow())
-    while not here.gate.broker._listeners:  # noqa: ASYNC110 - the gate has no event for a listener's arrival
+    while not here.gate.broker.news.listeners:  # noqa: ASYNC110 - the gate has no event for a listener's arrival
         await asyncio.sleep(0)
     proposal = await here.control.propose(SCALE, OURS, "k")
     await here.control.decide(says(proposal))

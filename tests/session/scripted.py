@@ -12,7 +12,7 @@ from assistant.domain.action import Action, Remedy, RequestClass, RiskLevel
 from assistant.domain.evidence import Citation
 from assistant.domain.finding import Finding, Role, Verdict
 from assistant.domain.ports import GateInfo, Pause, Recorder, Resolution, Turn
-from assistant.domain.proposal import Answer, Decision, Origin, Outcome, Proposal, ProposalState, Risk, Undo
+from assistant.domain.proposal import Answer, Consent, Decision, Origin, Outcome, Proposal, ProposalState, Risk, Undo
 from assistant.domain.target import Target
 from assistant.errors import GateError
 
@@ -141,6 +141,23 @@ class ScriptedGate:
         if self.next_decision is None:
             self.tell(ev.Decided(decision))
         return state
+
+    async def decision(self, proposal_id: str) -> Decision | None:
+        return None
+
+    async def agree(self, consent: Consent) -> Proposal:
+        held, state = self.held[consent.proposal]
+        assert held.second is not None
+        held = replace(held, second=replace(held.second, agreed=(consent.by,)))
+        self.held[held.id] = (held, state)
+        return held
+
+    async def stop(self, by: str, why: str) -> int:
+        waiting = [p for p, state in self.held.values() if state is ProposalState.OPEN]
+        for held in waiting:
+            self.held[held.id] = (held, ProposalState.VOID)
+            self.tell(ev.Concluded(Outcome(held.id, ProposalState.VOID, self.time, message=f"{by}: {why}")))
+        return len(waiting)
 
     async def execute(self, proposal_id: str) -> Outcome:
         self._alive()
