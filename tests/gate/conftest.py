@@ -28,8 +28,8 @@ OURS = Origin("session", "pilothouse", "s1")
 
 
 def says(proposal: Proposal, answer: Answer = Answer.APPROVE, **changes: Any) -> Decision:
-    values: dict[str, Any] = {"digest": proposal.digest, "reason": "", "typed_name": proposal.typed_name, **changes}
-    return Decision(proposal.id, answer=answer, by="grace", at=datetime.now(UTC), **values)
+    values: dict[str, Any] = {"digest": proposal.digest, "by": "grace", "typed_name": proposal.typed_name, **changes}
+    return Decision(proposal.id, answer=answer, at=datetime.now(UTC), **values)
 
 
 @dataclass
