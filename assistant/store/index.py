@@ -89,6 +89,9 @@ def summarise(row: SessionRow, event: ev.Event, head: str) -> SessionRow:
             return replace(row, verdict=answered.verdict.value)
         case ev.EvidenceAdded():
             return replace(row, evidence=row.evidence + 1)
+        case ev.Proposed(proposal) if proposal.second is not None and proposal.second.agreed:
+            # Known already: what is new is that somebody has agreed to it.
+            return row
         case ev.Proposed():
             # A foreign client's change may come while no turn is under way.
             status = "waiting" if row.status == "running" else row.status

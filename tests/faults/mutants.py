@@ -31,7 +31,13 @@ class Mutant:
 
 BROKER: Final = "assistant/gate/broker.py"
 JOURNAL: Final = "assistant/store/journal.py"
+LAST_LOOK: Final = "assistant/gate/lastlook.py"
+GOVERNOR: Final = "assistant/gate/governor.py"
+CONSENT: Final = "assistant/gate/consent.py"
 CRASH: Final = "tests/gate/test_crash.py"
+LIVES: Final = "tests/gate/test_life_of_a_change.py"
+TWO: Final = "tests/gate/test_two_people.py"
+BOUNDS: Final = "tests/gate/test_bounds.py"
 MUTANTS: Final = (
     Mutant(
         "a decision about other bytes counts",
@@ -72,6 +78,117 @@ MUTANTS: Final = (
         "outcome = await gate.outcome(item.proposal.id)",
         "outcome = None",
         "tests/faults/test_settling.py",
+    ),
+    Mutant("an approval never runs out by the wall clock", LAST_LOOK, " or self._clock.now() >= until", "", LIVES),
+    Mutant(
+        "an approval never runs out by the other clock",
+        LAST_LOOK,
+        "self._clock.monotonic() >= held.approved_until or ",
+        "",
+        LIVES,
+    ),
+    Mutant(
+        "an approval without this gate's code counts",
+        LAST_LOOK,
+        "if not hmac.compare_digest(held.mac, self.mac(decision, until)):",
+        "if False:",
+    ),
+    Mutant(
+        "other bytes than the approved ones are sent",
+        LAST_LOOK,
+        "if not hmac.compare_digest(self._examiner.digest(held.examined), proposal.digest):",
+        "if False:",
+    ),
+    Mutant(
+        "one approval sends twice",
+        BROKER,
+        "if held.sending is None:\n                held.sending",
+        "if True:\n                held.sending",
+        LIVES,
+    ),
+    Mutant("one person is enough", GOVERNOR, "if decision.second is None:", "if False:", TWO),
+    Mutant(
+        "a signature that came with the decision counts",
+        BROKER,
+        "second=held.second, quick",
+        "second=decision.second or held.second, quick",
+        TWO,
+    ),
+    Mutant(
+        "a signature is not verified",
+        CONSENT,
+        "public.verify(base64.b64decode(consent.signature, validate=True), _signed(consent))",
+        "pass",
+        TWO,
+    ),
+    Mutant("a signature for another digest counts", CONSENT, "or consent.digest != proposal.digest", "", TWO),
+    Mutant(
+        "a signature under a nicer text counts",
+        CONSENT,
+        "if consent.shown != shown_hash(to_builtins(proposal)):",
+        "if False:",
+        TWO,
+    ),
+    Mutant("one person signs twice", CONSENT, "if own and read_key(own) == key:", "if False:", TWO),
+    Mutant(
+        "the second person is not looked at before sending",
+        LAST_LOOK,
+        "self._governor.objection(proposal, decision) or ",
+        "",
+        TWO,
+    ),
+    Mutant("anybody may break the glass", GOVERNOR, "if not self.policy.break_glass:", "if False:", TWO),
+    Mutant("the glass breaks without a reason", GOVERNOR, "< MIN_REASON_LETTERS:", "< 0:", TWO),
+    Mutant("any number of changes is sent", GOVERNOR, "if room > waiting:", "if True:", BOUNDS),
+    Mutant(
+        "a client's new name is a new allowance",
+        GOVERNOR,
+        'origin.session if origin.kind == "session" else ""',
+        "origin.session or origin.client",
+        BOUNDS,
+    ),
+    Mutant(
+        "gates on one cluster send at once",
+        GOVERNOR,
+        "except BlockingIOError:",
+        "except BlockingIOError:\n                return True",
+        BOUNDS,
+    ),
+    Mutant("a stopped gate keeps its way to write", BROKER, "self._sender = None\n        waiting", "waiting", BOUNDS),
+    Mutant(
+        "what was being examined escapes the stop",
+        BROKER,
+        "        self._check_writes()\n        examined = replace",
+        "        examined = replace",
+        BOUNDS,
+    ),
+    Mutant(
+        "clients write into protected namespaces",
+        "assistant/gate/proxy.py",
+        "request.headers.items(), self._protected)",
+        "request.headers.items())",
+        BOUNDS,
+    ),
+    Mutant(
+        "we write into protected namespaces",
+        "assistant/gate/control_api.py",
+        ", protected=self._protected)",
+        ")",
+        BOUNDS,
+    ),
+    Mutant(
+        "an approval outlives a change of the rules",
+        "assistant/gate/preview.py",
+        '"policy": self._policy',
+        '"policy": 1',
+        TWO,
+    ),
+    Mutant(
+        "a rule that is not understood is left out",
+        "assistant/policy/contexts.py",
+        "if name not in _DEFAULTS:\n        near",
+        "if False:\n        near",
+        "tests/unit/settings",
     ),
 )
 

@@ -439,8 +439,10 @@ class Lives(RuleBasedStateMachine):
             self.broker.stop("grace", "enough")
 
         self.judge()
+        life = self.life
         self.attempt(stop())
-        self.stopped = True
+        # A gate that dies while it stops is started anew, and that one is not stopped.
+        self.stopped = self.life == life
 
     @rule(which=proposals, how=st.sampled_from(["new", "wrong", "again"]))
     def an_approval_is_typed_into_the_file(self, which: str, how: str) -> None:
