@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
@@ -527,5 +527,7 @@ Lives.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
+    # Shrinking a sequence of real requests takes minutes: only where more of them was asked for.
+    phases=[phase for phase in Phase if "LIVES" in os.environ or phase not in (Phase.shrink, Phase.explain)],
 )
 TestLives = Lives.TestCase
