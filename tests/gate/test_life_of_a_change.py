@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sqlite3
 import tempfile
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
@@ -522,7 +524,7 @@ class Lives(RuleBasedStateMachine):
 
 
 Lives.TestCase.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "40")),
+    max_examples=int(os.environ.get("LIVES", "25")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -531,3 +533,24 @@ Lives.TestCase.settings = settings(
     phases=[phase for phase in Phase if "LIVES" in os.environ or phase not in (Phase.shrink, Phase.explain)],
 )
 TestLives = Lives.TestCase
+
+
+TROUBLES = ("", "wall", "mono", "back", "clock", "touch", "die", "stop", "fault", "file", "point")
+
+
+@pytest.mark.parametrize("what", TROUBLES)
+def test_every_trouble_at_every_step_of_the_whole_way(what: str) -> None:
+    """The same machine without chance: a life for every trouble and place, ours and a client's, one and two people."""
+    sent = 0
+    for number, (when, own) in enumerate(itertools.product(range(4), (True, False))):
+        for point in faults.POINTS if what == "point" else ("",):
+            machine = Lives()
+            machine.begin(("off", "all", "critical")[number % 3], True, 100)
+            try:
+                machine.the_whole_way(PATHS[number % len(PATHS)], own, number % 5 == 0, when, what, point, 2)
+                machine.judge()
+                sent += machine.judged
+            finally:
+                machine.teardown()
+    # Not an empty walk: what goes wrong stops some of them and not all.
+    assert sent > 0
