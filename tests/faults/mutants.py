@@ -85,7 +85,6 @@ MUTANTS: Final = (
         LAST_LOOK,
         "self._clock.monotonic() >= held.approved_until or ",
         "",
-        LIVES,
     ),
     Mutant(
         "an approval without this gate's code counts",
