@@ -27,17 +27,24 @@ _SAFE: Final = "/:@!$&'()*+,=-._~"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request, complete: what the digest covers and what is sent."""
+    """One request, complete: what the digest covers and what is sent.
+
+    `raw` and `carried` are set where a request is sent in the client's own bytes: its undecoded target and its headers.
+    """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...]
     content_type: str
     body: str
+    raw: str = ""
+    carried: tuple[tuple[str, str], ...] = ()
 
     @property
     def raw_target(self) -> str:
         """Return the encoded request target."""
+        if self.raw:
+            return self.raw
         path = quote(self.path, safe=_SAFE)
         return f"{path}?{urlencode(self.query)}" if self.query else path
 
@@ -62,7 +69,9 @@ class Prepared:
 
     def as_list(self) -> list[object]:
         """Return the parts that the digest covers."""
-        return [self.method, self.path, [list(pair) for pair in self.query], self.content_type, self.body]
+        query = [list(pair) for pair in self.query]
+        parts: list[object] = [self.method, self.path, query, self.content_type, self.body]
+        return [*parts, self.raw, [list(pair) for pair in self.carried]] if self.raw else parts
 
 
 def _dump(value: Any) -> str:
@@ -174,8 +183,12 @@ def _delete(
 
 
 def bound_version(proposal: Proposal, live: dict[str, Any] | None) -> bool:
-    """Say whether the live object is still the one that the proposal was made for."""
-    return (
-        proposal.action.target.uid == str(at(live, "metadata", "uid", default=""))
-        and proposal.resource_version == str(at(live, "metadata", "resourceVersion", default=""))
-    )  # fmt: skip
+    """Say whether the live object is still the one that the proposal was made for.
+
+    A proposal with a uid and no resourceVersion is about the object whatever its state is (exec in a pod, say).
+    """
+    if proposal.action.target.uid != str(at(live, "metadata", "uid", default="")):
+        return False
+    if proposal.action.target.uid and not proposal.resource_version:
+        return True
+    return proposal.resource_version == str(at(live, "metadata", "resourceVersion", default=""))

@@ -13,15 +13,16 @@ from typing import Any
 
 from assistant.domain.ports import GateInfo
 from assistant.gate.broker import Broker
+from assistant.gate.connecting import ConnectExaminer
 from assistant.gate.control_api import ControlApi
 from assistant.gate.governor import Governor
 from assistant.gate.identity import identify
 from assistant.gate.kubeconfig import control_file, guarded_kubeconfig, remove_stale, write_private
-from assistant.gate.preview import Examiner
 from assistant.gate.proxy import Proxy
 from assistant.gate.sender import Sender
 from assistant.gate.server import Door
 from assistant.gate.settings import Settings, check, in_force, policy_of
+from assistant.gate.tunnel import Tunnels
 from assistant.gate.upstream import Upstream, load
 from assistant.loopback import identity
 from assistant.policy.limits import POLICY_VERSION
@@ -55,10 +56,12 @@ class Running:
     upstream: Upstream
     journal: Journal
     files: tuple[Path, ...]
+    tunnels: Tunnels
 
     async def stop(self) -> None:
         """Void what waits, drop the connections, remove the files that hold tokens."""
         self.broker.close()
+        await self.tunnels.close()
         await self.door.close()
         await self.upstream.close()
         self.journal.close()
@@ -82,7 +85,7 @@ async def start(settings: Settings) -> Running:
     redactor = Redactor(os.urandom(32))
     policy = policy_of(settings, upstream.context)
     production = bool(policy.production)
-    examiner = Examiner(
+    examiner = ConnectExaminer(
         upstream, cluster, redactor, clock, production=production, open_seconds=settings.open_seconds,
         policy=[POLICY_VERSION, *policy.as_list()],
     )  # fmt: skip
@@ -91,25 +94,30 @@ async def start(settings: Settings) -> Running:
     governor = Governor(policy, clock, people=settings.approvers, own=settings.own_key, lock=lock)
     broker = Broker(examiner, sender, journal, clock, governor, open_seconds=settings.open_seconds)
     tls = identity("pilothouse-gate")
-    data_token, control_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    door = Door(tls, data_token, control_token)
+    # Our session and the clients of the guarded kubeconfig are told apart: what a model may see is not the same.
+    data_token, client_token, control_token = (secrets.token_urlsafe(32) for _ in range(3))
+    door = Door(tls, data_token, client_token, control_token)
     url = await door.listen()
     namespace = settings.namespace or upstream.namespace
     runtime = Path(settings.runtime_dir)
     remove_stale(runtime / "gates")
     kubeconfig = Path(settings.kubeconfig_out) if settings.kubeconfig_out else runtime / "gates" / f"{gate}.kubeconfig"
     info_file = runtime / "gates" / f"{gate}.json"
-    write_private(kubeconfig, guarded_kubeconfig(url, tls.certificate_pem, data_token, upstream.context, namespace))
+    write_private(kubeconfig, guarded_kubeconfig(url, tls.certificate_pem, client_token, upstream.context, namespace))
     ca_pem = tls.certificate_pem.decode()
     write_private(info_file, control_file(url, control_token, ca_pem, os.getpid(), upstream.context))
     info = GateInfo(
         gate, upstream.context, upstream.server, cluster.server_version, namespace, cluster.user, policy.mode,
         production, url, str(kubeconfig), in_force(settings, policy),
     )  # fmt: skip
-    proxy = Proxy(upstream, broker, redactor, journal, hold_seconds=settings.hold_seconds, protected=policy.protected)
+    tunnels = Tunnels(journal)
+    proxy = Proxy(
+        upstream, broker, redactor, journal, tunnels, hold_seconds=settings.hold_seconds, protected=policy.protected,
+        ours=door.ours,
+    )  # fmt: skip
     door.open(proxy, ControlApi(broker, info, policy.protected))
     ready = {
         "ready": True, "gate": gate, "control_url": url, "control_token": control_token, "ca_pem": ca_pem,
         "kubeconfig": str(kubeconfig), "data_url": url, "data_token": data_token,
     }  # fmt: skip
-    return Running(ready, door, broker, upstream, journal, (kubeconfig, info_file))
+    return Running(ready, door, broker, upstream, journal, (kubeconfig, info_file), tunnels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 import aiohttp
@@ -14,8 +14,11 @@ from assistant.domain.action import RequestClass
 from assistant.domain.proposal import Origin, ProposalState
 from assistant.errors import ClusterError, PilothouseError, StoreError
 from assistant.gate.broker import Broker, Held
+from assistant.gate.headers import forwarded, returned, switching
+from assistant.gate.once import Answers, asked_digest
 from assistant.gate.prepare import Prepared, media_type, parse_body
 from assistant.gate.status import refusal
+from assistant.gate.tunnel import Tunnels
 from assistant.gate.upstream import Upstream, named, read_limited
 from assistant.gate.wire_redaction import (
     EnvRedactor,
@@ -27,37 +30,45 @@ from assistant.gate.wire_redaction import (
     streamed_env,
 )  # fmt: skip
 from assistant.policy.api_path import Refused
-from assistant.policy.classify import CONNECT, Verdict, classify, with_body
+from assistant.policy.classify import Verdict, classify, with_body
+from assistant.policy.connect import connects, read_connect
 from assistant.policy.limits import MAX_PARSED_ANSWER_BYTES, MAX_REQUEST_BODY_BYTES
 from assistant.policy.redact import Redactor, has_placeholder
 from assistant.store.journal import Journal
 
-# fmt: off
-_HOP: Final = frozenset(
-    [
-        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "host", "content-length", "authorization", "cookie", "expect",
-    ]
-)
-# fmt: on
 _CLIENT_BYTES: Final = 120
+_SAID_NO: Final = (ProposalState.DENIED, ProposalState.EXPIRED, ProposalState.WITHDRAWN)
 
 
 class Proxy:
     """Answers requests that carry the data token."""
 
     def __init__(
-        self, upstream: Upstream, broker: Broker, redactor: Redactor, journal: Journal, *, hold_seconds: float,
-        protected: Container[str],
+        self, upstream: Upstream, broker: Broker, redactor: Redactor, journal: Journal, tunnels: Tunnels, *,
+        hold_seconds: float, protected: Container[str], ours: Callable[[web.BaseRequest], bool],
     ) -> None:  # fmt: skip
-        """Keep the parts; every write in a protected namespace is critical."""
+        """Keep the parts.
+
+        Args:
+            upstream: the way to the API server.
+            broker: holds changes.
+            redactor: takes secret values out of answers.
+            journal: records what passes.
+            tunnels: sessions that were approved.
+            hold_seconds: how long a client waits for a decision.
+            protected: namespaces in which every write is critical.
+            ours: says whether a request comes with the token of our own session.
+        """
         self._protected = protected
         self._upstream = upstream
         self._broker = broker
         self._redactor = redactor
         self._seen = Seen(redactor)
         self._journal = journal
+        self._tunnels = tunnels
         self._hold_seconds = hold_seconds
+        self._ours = ours
+        self._answers = Answers()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong becomes a Status with its meaning."""
@@ -81,13 +92,10 @@ class Proxy:
             body = await _body(request) if verdict.request_class is RequestClass.VIRTUAL else None
             return await self._pass(request, verdict, body)
         if verdict.request_class is RequestClass.SENSITIVE:
-            raise Refused(
-                verdict.rule, "This would hand out sensitive answers and is not passed on in this version.", 403
-            )
+            return await self._sensitive(request, verdict)
+        if connects(verdict):
+            return await self._connect(request, verdict)
         api = verdict.api
-        if api is not None and (api.sub.split("/")[0] in CONNECT or verdict.rule.startswith("connect-")):
-            text = "exec, attach, port-forward and proxy are not supported through the gate yet."
-            raise Refused(verdict.rule, text, 403)
         if request.method not in ("POST", "PUT", "PATCH", "DELETE") or api is None:
             raise Refused(verdict.rule, "The gate does not know what this request does, so it is not passed on.", 403)
         body = await _body(request)
@@ -108,6 +116,55 @@ class Proxy:
         self, request: web.BaseRequest, verdict: Verdict, content_type: str, body: bytes
     ) -> web.StreamResponse:
         asked = Prepared(request.method, verdict.path, verdict.query, media_type(content_type), body.decode())
+        return await self._deliver(request, await self._decided(request, verdict, asked))
+
+    async def _connect(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
+        """Hold an exec, attach, port-forward or proxied request, and pass its bytes once a person has said yes."""
+        wanted = read_connect(verdict, request.headers.items())
+        body = await _body(request)
+        if wanted.upgrade and body:
+            raise Refused("upgrade-body", "a request that opens a session has no body.", 400)
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise Refused("body-type", "the body is not text, so it cannot be shown to a person.", 415) from error
+        if has_placeholder(text) or any(has_placeholder(word) for _, word in verdict.query):
+            raise Refused("placeholder", "it carries a value that Pilothouse took out of an answer.", 422)
+        carried = switching(request, wanted.upgrade) if wanted.upgrade else forwarded(request, rewritten=False)
+        asked = _verbatim(request, verdict, text, carried)
+        question = asked_digest(_client(request), "session", request.raw_path, "")
+        if wanted.upgrade and (no := self._answers.refused(question, wanted.upgrade)) is not None:
+            return _answer(no)
+        held = await self._decided(request, verdict, asked)
+        if wanted.upgrade and held.state in _SAID_NO:
+            self._answers.refuse(question, wanted.upgrade, held)
+        return await self._deliver(request, held)
+
+    async def _sensitive(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
+        """Ask once per object and client; then the answer passes as it is."""
+        if self._ours(request):
+            text = "its answer is sensitive and could reach a model; ask with a client of your own."
+            raise Refused(verdict.rule, text, 403)
+        body = await _body(request)
+        question = asked_digest(_client(request), request.method, request.raw_path, body.decode(errors="replace"))
+        if granted := self._answers.granted(question):
+            line = {"method": request.method, "path": verdict.path, "client": _client(request)}
+            self._journal.passed({**line, "granted": granted})
+            return await self._pass(request, verdict, body)
+        # What cannot be read cannot be shown.
+        parse_body(request.headers.get("Content-Type", ""), body)
+        asked = _verbatim(request, verdict, body.decode(), forwarded(request, rewritten=False))
+        held = await self._decided(request, verdict, asked)
+        if held.state is ProposalState.APPLIED:
+            self._answers.grant(question, held.proposal.id)
+        return await self._deliver(request, held)
+
+    async def _deliver(self, request: web.BaseRequest, held: Held) -> web.StreamResponse:
+        opened = held.answer.opened if held.answer is not None else None
+        return await self._tunnels.run(request, opened) if opened is not None else _answer(held)
+
+    async def _decided(self, request: web.BaseRequest, verdict: Verdict, asked: Prepared) -> Held:
+        """Hold a request until it has an end, and return what became of it; a client that goes away takes it back."""
         held = await self._broker.propose(verdict, asked, Origin("client", _client(request)), "", own=False)
         try:
             async with asyncio.timeout(self._hold_seconds):
@@ -124,8 +181,15 @@ class Proxy:
             while last.successor is not None:
                 last = last.successor
             self._broker.withdraw(last.proposal.id)
+            self._tunnels.forget(self._closed_unseen(last))
             raise
-        return _answer(held)
+        return held
+
+    async def _closed_unseen(self, held: Held) -> None:
+        # It may be opening just now: a session that nobody is there to use must not stay open.
+        await held.done.wait()
+        if held.answer is not None and held.answer.opened is not None:
+            await held.answer.opened.close()
 
     async def _give_up(self, held: Held) -> None:
         if self._broker.give_up(held) is ProposalState.SENDING:
@@ -134,7 +198,7 @@ class Proxy:
     async def _pass(self, request: web.BaseRequest, verdict: Verdict, body: bytes | None) -> web.StreamResponse:
         kind = parsed_kind(verdict.api)
         in_passing = streamed_env(verdict.api)
-        headers = _forwarded(request, rewritten=bool(body))
+        headers = forwarded(request, rewritten=verdict.request_class is RequestClass.DRY_RUN and bool(body))
         if kind or in_passing:
             accept = json_accept(request.headers.get("Accept", ""))
             headers = [(k, v) for k, v in headers if k.lower() not in ("accept", "accept-encoding")]
@@ -149,7 +213,7 @@ class Proxy:
 
     async def _redacted(self, answer: aiohttp.ClientResponse, kind: str, method: str) -> web.Response:
         data = await read_limited(answer, MAX_PARSED_ANSWER_BYTES)
-        headers = _returned(answer)
+        headers = returned(answer)
         if method == "HEAD" or not data:
             return web.Response(status=answer.status, headers=headers)
         clean = await asyncio.to_thread(redact_body, self._redactor, data, kind)
@@ -158,7 +222,7 @@ class Proxy:
     async def _streamed(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse, verdict: Verdict, kind: str, in_passing: bool
     ) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, headers=_returned(answer))
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=returned(answer))
         filtered: Any = None
         if kind:
             filtered = WatchRedactor(self._redactor, kind)
@@ -224,22 +288,9 @@ def _client(request: web.BaseRequest) -> str:
     return "".join(ch if " " <= ch <= "~" else "?" for ch in agent)[:_CLIENT_BYTES]
 
 
-def _hops(headers: Any) -> frozenset[str]:
-    listed = ",".join(headers.getall("Connection", []))
-    return _HOP | frozenset(name.strip().lower() for name in listed.split(","))
-
-
-def _forwarded(request: web.BaseRequest, *, rewritten: bool) -> list[tuple[str, str]]:
-    drop = _hops(request.headers)
-    headers = [(k, v) for k, v in request.headers.items() if k.lower() not in drop]
-    if rewritten and media_type(request.headers.get("Content-Type", "")) == "application/yaml":
-        headers = [(k, v) for k, v in headers if k.lower() != "content-type"] + [("Content-Type", "application/json")]
-    return headers
-
-
-def _returned(answer: aiohttp.ClientResponse) -> list[tuple[str, str]]:
-    drop = _hops(answer.headers)
-    return [(k, v) for k, v in answer.headers.items() if k.lower() not in drop and k.lower() != "set-cookie"]
+def _verbatim(request: web.BaseRequest, verdict: Verdict, body: str, carried: list[tuple[str, str]]) -> Prepared:
+    kind = media_type(request.headers.get("Content-Type", "")) if body else ""
+    return Prepared(request.method, verdict.path, verdict.query, kind, body, request.raw_path, tuple(carried))
 
 
 def _answer(held: Held) -> web.StreamResponse:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 
+from assistant.domain.action import RequestClass
 from assistant.domain.proposal import ProposalState
 from assistant.errors import ClusterError
+from assistant.gate.prepare import Prepared
 from assistant.gate.preview import Examined
+from assistant.gate.tunnel import Opened
 from assistant.gate.upstream import Upstream, named, read_limited
 from assistant.gate.wire_redaction import parsed_kind, redact_body
-from assistant.policy.limits import MAX_PREVIEW_BYTES
+from assistant.policy.connect import read_upgrade
+from assistant.policy.limits import MAX_PREVIEW_BYTES, SEND_SECONDS
 from assistant.policy.redact import Redactor
 from assistant.policy.surroundings import at
+
+# Raised before a connection stood, so not a byte of the request has left.
+_NOT_CONNECTED: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorDNSError,
+    aiohttp.ConnectionTimeoutError,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of sending. `body` is the API server's answer as the client may see it."""
+    """What came of sending. `body` is the API server's answer as the client may see it.
+
+    `opened` is set where the answer is not read here: a session, or an answer that streams to the client as it is.
+    """
 
     state: ProposalState
     status: int = 0
@@ -28,6 +45,7 @@ class Sent:
     resource_version: str = ""
     body: bytes = b""
     content_type: str = "application/json"
+    opened: Opened | None = None
 
 
 class Sender:
@@ -41,6 +59,8 @@ class Sender:
     async def send(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
         """Send the request as prepared. Every way that this can end is a value."""
         prepared = examined.prepared
+        if prepared.raw:
+            return await self._open(examined, mark_sent)
         status = 0
         answer = ""
         body = b""
@@ -51,10 +71,7 @@ class Sender:
                 status, answer = response.status, response.headers.get("Content-Type", "")
                 mark_sent()
                 body = await read_limited(response, MAX_PREVIEW_BYTES)
-        except (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError) as error:
-            # Raised before a connection stood, so not a byte of the request has left.
-            return Sent(ProposalState.FAILED, message=f"Nothing was sent: {named(error).meaning}")
-        except aiohttp.ConnectionTimeoutError as error:
+        except _NOT_CONNECTED as error:
             return Sent(ProposalState.FAILED, message=f"Nothing was sent: {named(error).meaning}")
         except (aiohttp.ClientError, TimeoutError, OSError, ClusterError) as error:
             meaning = error.meaning if isinstance(error, ClusterError) else named(error).meaning
@@ -65,6 +82,35 @@ class Sender:
             text = f"It was sent, and whether it took effect is not known: {meaning}"
             return Sent(ProposalState.UNKNOWN, status, text)
         return self._read(examined, status, answer, body)
+
+    async def _open(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
+        """Send a request in the client's own bytes and leave its answer to be streamed."""
+        prepared = examined.prepared
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    response = await stack.enter_async_context(
+                        self._upstream.write(
+                            prepared.method, prepared.raw_target, prepared.carried, prepared.payload, seconds=None
+                        )
+                    )
+            except _NOT_CONNECTED as error:
+                return Sent(ProposalState.FAILED, message=f"Nothing was sent: {named(error).meaning}")
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                text = f"It was sent, and whether it took effect is not known: {named(error).meaning}"
+                return Sent(ProposalState.UNKNOWN, message=text)
+            mark_sent()
+            state, message, whole = _opening(examined, prepared, response)
+            if not whole:
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        body = await read_limited(response, MAX_PREVIEW_BYTES)
+                except (aiohttp.ClientError, TimeoutError, OSError, ClusterError):
+                    body = b""
+                kind = response.headers.get("Content-Type", "")
+                return Sent(state, response.status, message, body=body, content_type=kind)
+            opened = Opened(response, stack.pop_all(), examined.proposal.id)
+            return Sent(state, response.status, message, opened=opened)
 
     def _read(self, examined: Examined, status: int, content_type: str, body: bytes) -> Sent:
         kind = parsed_kind(examined.verdict.api)
@@ -89,3 +135,26 @@ class Sender:
             return Sent(ProposalState.FAILED, status, text, "", shown, content_type)
         text = f"The API server answered with HTTP {status}; whether it took effect is not known. {message}".strip()
         return Sent(ProposalState.UNKNOWN, status, text, "", shown, content_type)
+
+
+def _opening(
+    examined: Examined, prepared: Prepared, response: aiohttp.ClientResponse
+) -> tuple[ProposalState, str, bool]:
+    """Return the state, the sentence for it, and whether the answer is the client's to have as it streams."""
+    status = response.status
+    if examined.verdict.request_class is RequestClass.SENSITIVE:
+        if status < 500:
+            return ProposalState.APPLIED, f"Read (HTTP {status}); nothing changed.", True
+        return ProposalState.FAILED, f"The API server answered with HTTP {status}; nothing changed.", True
+    switching = bool(read_upgrade(prepared.carried))
+    if status == 101 and switching and response.connection is not None:
+        return ProposalState.APPLIED, "The session was opened.", True
+    if not switching and status != 101:
+        said = f"It answered with HTTP {status}."
+        if status < 400:
+            return ProposalState.APPLIED, said, True
+        return (ProposalState.FAILED if status < 500 else ProposalState.UNKNOWN), said, True
+    if 400 <= status < 500:
+        return ProposalState.FAILED, f"The API server did not open the session (HTTP {status}).", False
+    text = f"The API server answered with HTTP {status} and opened no session; whether anything ran is not known."
+    return ProposalState.UNKNOWN, text, False

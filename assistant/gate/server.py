@@ -23,10 +23,11 @@ _MAX_FIELD_BYTES: Final = 65536
 class Door:
     """Serves both sides on one port."""
 
-    def __init__(self, identity: Identity, data_token: str, control_token: str) -> None:
-        """Keep the certificate and the tokens."""
+    def __init__(self, identity: Identity, data_token: str, client_token: str, control_token: str) -> None:
+        """Keep the certificate and the tokens: our session's, the guarded kubeconfig's, the control side's."""
         self._identity = identity
         self._data = data_token
+        self._client = client_token
         self._control = control_token
         self._hosts: frozenset[str] = frozenset()
         self._proxy: Proxy | None = None
@@ -76,14 +77,23 @@ class Door:
             return refusal(403, "The gate answers to its own address only.", "host")
         if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
             return refusal(403, "The gate does not answer to browsers.", "origin")
-        given = request.headers.getall("Authorization", [])
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        token = _bearer(request)
         control = request.raw_path.startswith(PREFIX)
-        wanted = self._control if control else self._data
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), wanted.encode()):
+        wanted = (self._control,) if control else (self._data, self._client)
+        if not any(hmac.compare_digest(token.encode(), one.encode()) for one in wanted):
             return refusal(401, "Unauthorized", "token")
         if self._proxy is None or self._api is None:
             return refusal(503, "The gate is starting.", "starting")
         if control:
             return await self._api.handle(request, request.raw_path[len(PREFIX) :].partition("?")[0])
         return await self._proxy.handle(request)
+
+    def ours(self, request: web.BaseRequest) -> bool:
+        """Say whether the request comes with the token of our own session, whose answers a model may see."""
+        return not hmac.compare_digest(_bearer(request).encode(), self._client.encode())
+
+
+def _bearer(request: web.BaseRequest) -> str:
+    given = request.headers.getall("Authorization", [])
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else ""

@@ -116,17 +116,25 @@ class Upstream:
 
     @asynccontextmanager
     async def write(
-        self, method: str, raw_target: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        raw_target: str,
+        headers: Mapping[str, str] | tuple[tuple[str, str], ...],
+        body: bytes | None,
+        seconds: float | None = SEND_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a change once: a fresh connection, nothing that could send it again.
+
+        `seconds` is for the whole exchange; None leaves it to the caller (a session may last).
 
         aiohttp sends PUT and DELETE again when a connection breaks before the answer, whatever the connection's age;
         `_retry_connection` is its only switch, and a test against a breaking server holds it in place.
         """
-        timeout = aiohttp.ClientTimeout(total=SEND_SECONDS, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         async with _session(aiohttp.TCPConnector(force_close=True, limit=1)) as session:
             session._retry_connection = False
-            sent = {**headers, **await self.authorization()}
+            given = headers.items() if isinstance(headers, Mapping) else headers
+            sent = [*given, *(await self.authorization()).items()]
             async with session.request(
                 method, self.url(raw_target), headers=sent, data=body, timeout=timeout, **self._options()
             ) as response:

@@ -103,7 +103,10 @@ QUERY_KEYS: Final = frozenset(
         "hash",
     ]
 )
-REPEATABLE_KEYS: Final = frozenset({"command", "ports", "exclude"})
+# Keys that may stand more than once, each for the end or the beginning of the only paths that read it as a list.
+_REPEATED: Final = {"command": "/exec", "ports": "/portforward"}
+_HEALTH: Final = ("/healthz", "/livez", "/readyz")
+_PROXIED: Final = re.compile(r"/api/v1/(?:namespaces/[^/]+/(?:pods|services)|nodes)/[^/]+/proxy(?:/|\Z)")
 
 _TARGET: Final = re.compile(r"[\x21-\x7e]+\Z")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:2[fF5]|5[cC]|2[eE]|[01][0-9A-Fa-f]|7[fF])")
@@ -131,28 +134,36 @@ def read_target(target: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         raise Refused("path-tricks", "The path holds an empty or dotted segment.")
     if "\\" in path or ";" in path:
         raise Refused("path-tricks", "The path holds a backslash or a semicolon.")
-    return path, _read_query(raw_query) if mark else ()
+    return path, _read_query(path, raw_query) if mark else ()
 
 
-def _read_query(raw: str) -> tuple[tuple[str, str], ...]:
+def _repeatable(path: str, key: str) -> bool:
+    if key == "exclude":
+        return path.startswith(_HEALTH)
+    return key in _REPEATED and path.endswith(_REPEATED[key])
+
+
+def _read_query(path: str, raw: str) -> tuple[tuple[str, str], ...]:
+    # What a proxied program is asked is its own; the request is critical whatever its query says.
+    free = _PROXIED.match(path) is not None
     pairs: list[tuple[str, str]] = []
     seen: set[str] = set()
     for part in raw.split("&"):
         if not part:
             continue
         key, _, value = part.partition("=")
-        if key not in QUERY_KEYS:
+        if key not in QUERY_KEYS and not free:
             raise Refused("unknown-query", "The query holds a parameter that this gate does not know.")
-        if key in seen and key not in REPEATABLE_KEYS:
+        if key in seen and not free and not _repeatable(path, key):
             raise Refused("duplicate-query", f"The query gives {key} more than once.")
-        if ";" in value or re.search(r"%(?![0-9A-Fa-f]{2})", value):
+        if ";" in part or re.search(r"%(?![0-9A-Fa-f]{2})", part):
             raise Refused("query-bytes", f"The value of {key} cannot be read in one way only.")
         seen.add(key)
         try:
-            pairs.append((key, unquote(value.replace("+", " "), errors="strict")))
+            pairs.append((unquote(key, errors="strict"), unquote(value.replace("+", " "), errors="strict")))
         except UnicodeDecodeError as error:
             raise Refused("query-bytes", f"The value of {key} is not UTF-8.") from error
-    if ("dryRun" in seen) and [value for key, value in pairs if key == "dryRun"] != ["All"]:
+    if "dryRun" in seen and not free and [value for key, value in pairs if key == "dryRun"] != ["All"]:
         raise Refused("dry-run-value", "dryRun must be exactly All.")
     return tuple(pairs)
 
@@ -160,7 +171,7 @@ def _read_query(raw: str) -> tuple[tuple[str, str], ...]:
 def read_path(path: str) -> ApiPath | None:
     """Return the resource that a decoded path names, None when it has no resource's shape."""
     parts = path.strip("/").split("/")
-    if path.endswith("/"):
+    if path.endswith("/") and not _PROXIED.match(path):
         return None
     match parts:
         case ["api", version, *rest] if _VERSION.match(version):

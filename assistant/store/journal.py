@@ -125,7 +125,7 @@ class Journal:
         self.outcome(outcome)
 
     def passed(self, line: dict[str, object]) -> None:
-        """Record a dry run of a foreign client that passed through."""
+        """Record what was no decision of its own: a dry run that passed, a granted read, the end of a session."""
         self._append("", "passed", encode(line).decode())
 
     def settle(self) -> tuple[Unfinished, ...]:

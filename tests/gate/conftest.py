@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from assistant.domain.action import Action
 from assistant.domain.proposal import Answer, Decision, Origin, Proposal
@@ -38,6 +39,11 @@ class Lab:
     gate: Running
     control: ControlClient
     folder: Path
+
+    @property
+    def client_token(self) -> str:
+        """What a client of the guarded kubeconfig sends."""
+        return str(yaml.safe_load(Path(self.gate.ready["kubeconfig"]).read_text())["users"][0]["user"]["token"])
 
     @asynccontextmanager
     async def client(self, **headers: str) -> AsyncIterator[aiohttp.ClientSession]:

@@ -136,7 +136,7 @@ class TestReads:
     @pytest.mark.parametrize(
         ("path", "code"),
         [
-            ("/api/v1/namespaces/a/pods/b/exec?command=ls", 403), ("/api/v1/nodes/n/proxy/metrics", 403),
+            ("/api/v1/namespaces/a/pods/b/exec?command=ls", 400), ("/api/v1/proxy/nodes/n/metrics", 403),
             ("/metrics", 403), ("/nowhere", 403), ("/api/v1/pods?x=1", 400),
         ],
     )  # fmt: skip

@@ -141,6 +141,37 @@ def test_headers_that_change_who_asks_or_what_is_asked_are_refused(header: tuple
         classify("GET", "/api/v1/pods", [header])
 
 
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        ("/api/v1/namespaces/a/pods/b/exec?command=sh&command=-c&command=a+b%26", ("sh", "-c", "a b&")),
+        ("/api/v1/namespaces/a/pods/b/portforward?ports=80&ports=443", ("80", "443")),
+        ("/readyz?exclude=etcd&exclude=ping", ("etcd", "ping")),
+        ("/api/v1/namespaces/a/services/https:b:web/proxy/q?x=1&x=2&match%5B%5D=3", ("1", "2", "3")),
+        ("/api/v1/nodes/n/proxy/?x=1&x=2", ("1", "2")),
+    ],
+)
+def test_a_key_is_repeated_only_where_all_its_values_are_read(target: str, kept: tuple[str, ...]) -> None:
+    verdict = classify("GET", target)
+    assert tuple(value for _, value in verdict.query) == kept
+    assert verdict.request_class is (R if "readyz" in target else C)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/v1/namespaces/a/pods?command=a&command=b", "/api/v1/namespaces/a/pods/b/attach?command=a&command=b",
+        "/api/v1/namespaces/a/pods/b/exec?ports=1&ports=2", "/api/v1/namespaces/a/pods/b/exec?container=a&container=b",
+        "/api/v1/namespaces/a/pods/b/exec?other=1", "/api/v1/pods?exclude=a&exclude=b",
+        "/api/v1/namespaces/a/pods/proxy?x=1", "/apis/apps/v1/namespaces/a/pods/b/proxy/?x=1",
+        "/api/v1/namespaces/a/services/b/proxy/q?x=1;y=2", "/api/v1/namespaces/a/services/b/proxy/q?%zz=1",
+    ],
+)  # fmt: skip
+def test_elsewhere_a_key_that_is_repeated_or_unknown_is_refused(target: str) -> None:
+    with pytest.raises(Refused):
+        classify("GET", target)
+
+
 class TestDryRun:
     def test_is_seen_in_the_query_of_a_patch(self) -> None:
         assert classify("PATCH", "/api/v1/namespaces/a/pods/b?dryRun=All").request_class is D
