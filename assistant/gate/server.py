@@ -75,7 +75,7 @@ class Door:
     async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.getall("Host", []) not in [[host] for host in self._hosts]:
             return refusal(403, "The gate answers to its own address only.", "host")
-        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+        if self._from_browser(request):
             return refusal(403, "The gate does not answer to browsers.", "origin")
         token = _bearer(request)
         control = request.raw_path.startswith(PREFIX)
@@ -87,6 +87,14 @@ class Door:
         if control:
             return await self._api.handle(request, request.raw_path[len(PREFIX) :].partition("?")[0])
         return await self._proxy.handle(request)
+
+    def _from_browser(self, request: web.BaseRequest) -> bool:
+        if "Sec-Fetch-Site" in request.headers:
+            return True
+        # websocket-client, and so the official Python client, names the server itself as the origin of a WebSocket. The
+        # gate has no pages, so no page has this origin.
+        own = [f"https://{request.headers['Host']}"]
+        return request.headers.getall("Origin", []) not in ([], own if "Upgrade" in request.headers else [])
 
     def ours(self, request: web.BaseRequest) -> bool:
         """Say whether the request comes with the token of our own session, whose answers a model may see."""

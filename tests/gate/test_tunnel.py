@@ -237,6 +237,20 @@ async def test_what_the_server_could_read_otherwise_is_refused_at_once(
         assert await here.control.proposals() == ()
 
 
+@pytest.mark.parametrize(("origin", "code"), [("own", 101), ("https://evil.example", 403), ("http://own", 403)])
+async def test_only_the_gate_itself_may_be_the_origin_of_a_websocket(tmp_path: Path, origin: str, code: int) -> None:
+    async with door(tmp_path) as here, wire(here) as client:
+        own = str(here.gate.ready["data_url"])
+        named = own if origin == "own" else origin.replace("http://own", own.replace("https", "http"))
+        await client.ask("GET", EXEC, {**WEBSOCKET, "Origin": named})
+        if code == 101:
+            await here.control.decide(says(await held(here.control)))
+        assert (await client.head())[0] == code
+        async with wire(here) as reading:
+            await reading.ask("GET", f"{PODS}/web-1", {"Origin": named})
+            assert (await reading.head())[0] == 403
+
+
 async def test_a_session_with_a_body_is_refused(tmp_path: Path) -> None:
     async with door(tmp_path) as here, wire(here) as client:
         await client.ask("POST", EXEC, SPDY, b"GET / HTTP/1.1\r\n\r\n")
