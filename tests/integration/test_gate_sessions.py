@@ -141,7 +141,8 @@ async def approved(here: Lab, work: Callable[[], Any]) -> Any:
 
 
 def python_client(here: Lab) -> client.CoreV1Api:
-    return client.CoreV1Api(config.new_client_from_config(here.gate.ready["kubeconfig"]))
+    loaded = config.new_client_from_config(here.gate.ready["kubeconfig"])  # type: ignore[no-untyped-call]
+    return client.CoreV1Api(loaded)
 
 
 async def test_the_python_client_runs_a_command(tmp_path: Path) -> None:
