@@ -16,7 +16,7 @@ practice: $(VENV)/.ready
 check: lint types contracts test
 
 test: $(VENV)/.ready-dev tools
-	PATH="$(CURDIR)/.tools/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check $(SOURCES)
@@ -28,7 +28,7 @@ types: $(VENV)/.ready-dev
 contracts: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
 
-# Programs that integration tests talk to. Where one cannot be had, its tests are skipped and say why.
+# Programs that integration tests talk to (tests/integration/programs.py finds them). Where one cannot be had, its tests are skipped and say why.
 tools:
 	@command -v npm >/dev/null && [ ! -d .tools/node_modules ] && \
 	  npm install --silent --no-audit --no-fund --prefix .tools kubernetes-mcp-server-linux-amd64@0.0.67 || true

@@ -51,7 +51,3 @@ class Answers:
         """Return the request that was denied a moment ago by another protocol, None for none."""
         held, other, until = self._refused.get(question, (None, protocol, 0.0))
         return held if until > self._now() and other != protocol else None
-
-    def clear(self) -> None:
-        """Forget every yes: the next sensitive read is asked again."""
-        self._granted.clear()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -18,12 +16,9 @@ from typing import Any
 import pytest
 
 from tests.cluster_server.conftest import PRACTICE, RECORDED
+from tests.integration.programs import KUBECTL, MCP_SERVER
 
-KUBECTL = shutil.which("kubectl")
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not on PATH")
-MCP_SERVER = os.environ.get("PILOTHOUSE_KUBERNETES_MCP_SERVER") or shutil.which(
-    "kubernetes-mcp-server", path=f"node_modules/.bin{os.pathsep}{os.environ.get('PATH', '')}"
-)
 
 
 class Child:
@@ -205,7 +200,7 @@ def test_official_python_client_lists_watches_patches_and_reads_logs(child: Call
 
 
 @pytest.mark.skipif(
-    MCP_SERVER is None, reason="kubernetes-mcp-server is neither in PILOTHOUSE_KUBERNETES_MCP_SERVER nor on PATH"
+    MCP_SERVER is None, reason="kubernetes-mcp-server is neither in PILOTHOUSE_KUBERNETES_MCP_SERVER nor in .tools"
 )
 async def test_kubernetes_mcp_server_lists_pods_and_reads_a_log(child: Callable[..., Child]) -> None:
     from mcp import ClientSession, StdioServerParameters

@@ -479,6 +479,18 @@ async def test_the_client_s_first_bytes_may_come_before_the_answer(tmp_path: Pat
         ]
 
 
+async def test_an_idle_session_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with door(tmp_path) as here, opened(here) as (client, _):
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        # A day later, for every timer of the loop at once: keep-alive, time limits, what waits to expire.
+        monkeypatch.setattr(loop, "time", lambda: clock() + 86_400.0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        client.writer.write(b"still here?")
+        assert await client.reader.readexactly(11) == b"still here?"
+
+
 async def test_nothing_waits_for_more(tmp_path: Path) -> None:
     told = asyncio.Event()
 
