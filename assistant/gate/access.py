@@ -47,6 +47,10 @@ class Access:
         # The way back being closed is worth a warning; it does not forbid the change itself.
         return replace(check, result=CheckResult.WARN) if check.result is CheckResult.FAIL else check
 
+    async def for_path(self, path: str) -> Check:
+        """Return whether a path that is about no resource may be read."""
+        return await self._review("access", f"get {path}", {"nonResourceAttributes": {"path": path, "verb": "get"}})
+
     async def _may(self, title: str, verb: str, api: ApiPath, name: str) -> Check:
         # For a Namespace the API server fills in its own name as the namespace (apiserver, RequestInfo), so that a
         # Role inside of it can grant the request.
@@ -55,12 +59,11 @@ class Access:
             "verb": verb, "group": api.group, "version": api.version, "resource": api.resource,
             "subresource": api.sub, "name": name, "namespace": namespace,
         }  # fmt: skip
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
-        }
         what = f"{verb} {api.resource}{'/' + api.sub if api.sub else ''}"
+        return await self._review(title, what, {"resourceAttributes": {k: v for k, v in attributes.items() if v}})
+
+    async def _review(self, title: str, what: str, spec: dict[str, dict[str, str]]) -> Check:
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
         try:
             status, value = await ask(self.upstream, "POST", _REVIEWS, body)
         except ClusterError as error:

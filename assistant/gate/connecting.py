@@ -17,8 +17,7 @@ from assistant.domain.action import Action, RequestClass, RiskLevel
 from assistant.domain.proposal import Check, CheckResult, DiffLine, Impact, Origin, Proposal, Risk, Undo
 from assistant.domain.target import Target
 from assistant.errors import ClusterError
-from assistant.gate.facts import ask
-from assistant.gate.prepare import Prepared, parse_body
+from assistant.gate.prepare import Prepared, bound_version, parse_body
 from assistant.gate.preview import Examined, Examiner
 from assistant.policy.api_path import ApiPath, Refused
 from assistant.policy.classify import Verdict
@@ -32,13 +31,11 @@ from assistant.policy.connect import (
     read_connect,
     title_of_connect,
 )
-from assistant.policy.surroundings import at
+from assistant.policy.surroundings import Obj, at
+from assistant.policy.whynot import approvable_if, closing
 
-Obj = dict[str, Any]
-_SELF_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_HIDDEN = (
-    "It carries a value that looks secret and is not shown, so what would run cannot be read; pass it another way."
-)
+_HIDDEN = "It carries a value that looks secret and is not shown, so what would run cannot be read."
+_INSTEAD = "Pass the value another way, from a file or by the session's input."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,23 @@ class ConnectExaminer(Examiner):
             return await self._sensitive(verdict, asked, origin, supersedes)
         return await super().examine(verdict, asked, origin, supersedes)
 
+    async def moved(self, examined: Examined, *, sending: bool = False) -> str:
+        """Return what is no longer as it was shown, "" for nothing. Raises ClusterError."""
+        if not examined.prepared.raw:
+            return await super().moved(examined, sending=sending)
+        _, live = await self.live(examined.live_target)
+        if not bound_version(examined.proposal, live):
+            return "The object changed since you looked"
+        access = await self._access_now(examined.verdict)
+        return f"It is no longer allowed ({access.text})" if access.result is CheckResult.FAIL else ""
+
+    async def _access_now(self, verdict: Verdict) -> Check:
+        api = verdict.api
+        if api is None:
+            return await self._access.for_path(verdict.path)
+        # RBAC knows the subresource `proxy`, not what is asked behind it.
+        return await self._access.for_change(verdict.verb, replace(api, sub=api.sub.partition("/")[0]), exists=True)
+
     async def _connect(
         self, verdict: Verdict, api: ApiPath, asked: Prepared, origin: Origin, supersedes: str
     ) -> Examined:
@@ -78,7 +92,7 @@ class ConnectExaminer(Examiner):
         target = Target("v1", wanted.kind, wanted.namespace, wanted.name, str(at(live, "metadata", "uid", default="")))
         if not target.uid:
             raise ClusterError("What to connect to has no uid, so nothing can be bound to it.", "Look at the object.")
-        access = await self._may("access", verdict.verb, replace(api, sub=wanted.sub), api.name)
+        access = await self._access_now(verdict)
         checks = [access]
         if problem := container_problem(wanted, live):
             checks.append(Check("container", CheckResult.WARN, problem))
@@ -105,10 +119,7 @@ class ConnectExaminer(Examiner):
 
     async def _sensitive(self, verdict: Verdict, asked: Prepared, origin: Origin, supersedes: str) -> Examined:
         parsed = parse_body(asked.content_type, asked.body.encode())
-        if verdict.api is not None:
-            access = await self._may("access", verdict.verb, verdict.api, "")
-        else:
-            access = await self._may_read_path(verdict.path)
+        access = await self._access_now(verdict)
         target, lines = self._what_is_read(verdict, parsed)
         card = _Card(
             f"read {target}",
@@ -144,23 +155,6 @@ class ConnectExaminer(Examiner):
         lines = (DiffLine("@", f"asks the API server ({kind})"), *(DiffLine("+", line) for line in text.splitlines()))
         return Target(api.api_version, kind, api.namespace, self._redactor.text(name)[0]), (*lines, again)
 
-    async def _may_read_path(self, path: str) -> Check:
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"nonResourceAttributes": {"path": path, "verb": "get"}},
-        }
-        who = self._cluster.user
-        try:
-            status, value = await ask(self._upstream, "POST", _SELF_REVIEW, body)
-        except ClusterError as error:
-            return Check("access", CheckResult.UNKNOWN, f"Could not ask whether {who} may get {path}: {error.meaning}")
-        if status not in (200, 201):
-            return Check("access", CheckResult.UNKNOWN, f"Could not ask whether {who} may get {path} (HTTP {status}).")
-        if at(value, "status", "allowed") is True:
-            return Check("access", CheckResult.PASS, f"{who} may get {path}.")
-        return Check("access", CheckResult.FAIL, f"{who} may not get {path}.")
-
     def _made(
         self, verdict: Verdict, asked: Prepared, origin: Origin, supersedes: str, target: Target, card: _Card,
         where: str,
@@ -170,7 +164,7 @@ class ConnectExaminer(Examiner):
         words = self._redactor.object([value for _, value in asked.query])[0]
         query = tuple((key, self._redactor.text(word)[0]) for (key, _), word in zip(asked.query, words, strict=True))
         body = self._redactor.text(card.body)[0]
-        closed = card.closed or next((c.text for c in card.checks if c.result is CheckResult.FAIL), "")
+        closed = card.closed or closing(card.checks)
         proposal = Proposal(
             id=f"P{secrets.token_hex(4)}",
             action=Action(asked.method, asked.path, target, query, asked.content_type, body),
@@ -189,10 +183,10 @@ class ConnectExaminer(Examiner):
             created=created,
             expires=created + self._open,
             not_approvable=closed,
+            approvable_if=approvable_if(closed, card.checks, _INSTEAD),
             supersedes=supersedes,
         )  # fmt: skip
-        examined = Examined(proposal, verdict, asked, asked, "", secrets.token_hex(16), where)
-        return replace(examined, proposal=replace(proposal, digest=self.digest(examined)))
+        return self._sealed(Examined(proposal, verdict, asked, asked, "", secrets.token_hex(16), where))
 
 
 def _object_path(wanted: Connect) -> str:

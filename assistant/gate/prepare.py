@@ -61,6 +61,9 @@ class Prepared:
 
     def dry(self) -> Prepared:
         """Return the same request as a dry run; in a DELETE the body's options count, so it is set there too."""
+        if self.raw:
+            # Its bytes are the client's and go out once: a second copy of them would be the thing itself.
+            raise ValueError("a request in the client's own bytes has no dry run")
         query = (*((k, v) for k, v in self.query if k != "dryRun"), ("dryRun", "All"))
         body = self.body
         if self.method == "DELETE":

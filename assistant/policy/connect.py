@@ -8,15 +8,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from assistant.domain.proposal import DiffLine, Impact
 from assistant.domain.target import Target
 from assistant.policy.api_path import ApiPath, Refused
 from assistant.policy.classify import CRITICAL, Verdict
-from assistant.policy.surroundings import at
+from assistant.policy.surroundings import Obj, at
 
-Obj = dict[str, Any]
 UPGRADES: Final = {"websocket": "websocket", "spdy/3.1": "SPDY/3.1"}
 # The parameters of each request (kubernetes/pkg/apis/core/types.go: PodExecOptions and its kin).
 _KEYS: Final = {

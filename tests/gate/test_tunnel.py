@@ -9,6 +9,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +335,38 @@ async def test_another_pod_of_the_same_name_is_not_entered(tmp_path: Path) -> No
         status, body = await client.answer()
         assert (status, "changed since you looked" in body["message"]) == (409, True)
         assert upstream(here).opened == []
+
+
+async def test_a_right_that_was_lost_opens_nothing(tmp_path: Path) -> None:
+    async with door(tmp_path) as here, wire(here) as client:
+        await client.ask("GET", EXEC, WEBSOCKET)
+        proposal = await held(here.control)
+        kept = here.gate.broker.get(proposal.id)
+        live = here.gate.broker._examiner.live
+
+        async def loses(target: str) -> tuple[int, dict[str, Any] | None]:
+            here.server.may = kept.state is not State.APPROVED
+            return await live(target)
+
+        here.gate.broker._examiner.live = loses  # type: ignore[method-assign]
+        await here.control.decide(says(proposal))
+        assert "no longer allowed" in (await client.answer())[1]["message"]
+        assert upstream(here).opened == []
+
+
+async def test_an_old_card_is_not_tried_first(tmp_path: Path) -> None:
+    async with door(tmp_path) as here, wire(here) as client:
+        await client.ask("GET", EXEC, WEBSOCKET)
+        proposal = await held(here.control)
+        kept = here.gate.broker.get(proposal.id)
+        before = replace(kept.proposal, created=proposal.created - timedelta(minutes=5))
+        kept.examined = replace(kept.examined, proposal=before)
+        await here.control.decide(says(proposal))
+        assert (await client.head())[0] == 101
+        # For a change the dry run is made again; here a second request would be the thing itself.
+        assert [item.method for item in upstream(here).arrived if "/exec" in item.target] == ["GET"]
+        with pytest.raises(ValueError, match="no dry run"):
+            kept.examined.prepared.dry()
 
 
 async def test_a_pod_whose_status_moved_is_still_the_same_pod(tmp_path: Path) -> None:
