@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from agents.executor import choose
+from agents.lost import unless_lost
 from agents.mind import Conclusion
 from agents.state import Parts, TurnState
 from assistant.domain.event import Healing, Noted, UndoOffered
@@ -61,7 +62,8 @@ async def _look(
     """Verify one change. With `others` still to be made, "not fixed" would blame it for what they have to mend."""
     turn = parts.directed(state.get("directions", []))
     patience = FIRST_LOOK_SECONDS if others else seconds
-    verified = await parts.mind.verify(turn, finding, proposal, parts.recorder, patience)
+    checking = parts.mind.verify(turn, finding, proposal, parts.recorder, patience)
+    verified = await unless_lost(checking, proposal, parts.recorder, parts.clock)
     if others and verified.healing is Healing.NOT_FIXED:
         text = f"Another change is still to come. {verified.text}"
         verified = replace(verified, healing=Healing.CANNOT_TELL, text=text)

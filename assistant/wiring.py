@@ -120,6 +120,7 @@ def _with_mind(
 ) -> Parts:
     from agents.expert.mind import ExpertMind
     from agents.graph import GraphWorkflow
+    from agents.lost import unless_lost
     from assistant.session.clock import SystemClock
     from assistant.store.memory import MemoryStore
     from assistant.tools.kube import KubeReader
@@ -137,7 +138,8 @@ def _with_mind(
 
     async def verify(turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
         # A reader of its own: a turn that runs at the same time must not find its view forgotten.
-        return await ExpertMind(KubeReader(backend.client, clock), clock).verify(turn, finding, proposal, recorder)
+        mind = ExpertMind(KubeReader(backend.client, clock), clock)
+        return await unless_lost(mind.verify(turn, finding, proposal, recorder), proposal, recorder, clock)
 
     return replace(_parts(settings, backend, store, workflow), verify=verify)
 

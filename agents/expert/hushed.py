@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from assistant.domain.case import Case
-from assistant.domain.event import Payload, ToolEnded, ToolStarted
+from assistant.domain.event import Payload, ToolEnded, ToolStarted, ToolWaiting
 from assistant.domain.evidence import Citation, Evidence
 from assistant.domain.ports import Recorder
 
@@ -13,11 +14,15 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Hushed:
-    """Implements `Recorder` over another one: tool calls are not told, citations are not recorded (their id is "")."""
+    """Implements `Recorder` over another one: tool calls are not told, citations are not recorded (their id is "").
 
-    def __init__(self, recorder: Recorder) -> None:
+    What those calls have to wait for is told as a wait of `call`, the one that stands for all of them.
+    """
+
+    def __init__(self, recorder: Recorder, call: str) -> None:
         """Keep the recorder that everything else goes to."""
         self._recorder = recorder
+        self._call = call
 
     @property
     def case(self) -> Case:
@@ -26,7 +31,9 @@ class Hushed:
 
     def emit(self, payload: Payload) -> None:
         """Append an event, unless it is a tool call."""
-        if not isinstance(payload, ToolStarted | ToolEnded):
+        if isinstance(payload, ToolWaiting):
+            self._recorder.emit(replace(payload, call=self._call))
+        elif not isinstance(payload, ToolStarted | ToolEnded):
             self._recorder.emit(payload)
 
     def cite(self, citation: Citation, call: str = "") -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -92,15 +93,19 @@ class ExpertMind:
         call, started = recorder.new_call(), self._clock.monotonic()
         place = turn.namespace or finding.target.namespace or "all"
         recorder.emit(ToolStarted(call, "verify", f"check again  {place}"))
-        hushed, looks, pause = Hushed(recorder), 0, POLL_SECONDS
-        while True:
-            looks += 1
-            verified = await self._look_again(turn, finding, proposal, hushed)
-            seconds = self._clock.monotonic() - started
-            if verified.healing is Healing.FIXED or seconds >= patience_seconds:
-                break
-            await self._clock.sleep(min(pause, patience_seconds - seconds))
-            pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
+        hushed, looks, pause = Hushed(recorder, call), 0, POLL_SECONDS
+        try:
+            while True:
+                looks += 1
+                verified = await self._look_again(turn, finding, proposal, hushed)
+                seconds = self._clock.monotonic() - started
+                if verified.healing is Healing.FIXED or seconds >= patience_seconds:
+                    break
+                await self._clock.sleep(min(pause, patience_seconds - seconds))
+                pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
+        except asyncio.CancelledError:
+            recorder.emit(ToolEnded(call, False, "broken off", self._clock.monotonic() - started))
+            raise
         # Judged once more from what was read last, so that the evidence of this verdict alone is on record.
         verified = self._judged(turn, finding, proposal, recorder) if verified.healing in SEEN else verified
         times = "once" if looks == 1 else f"{looks} times"

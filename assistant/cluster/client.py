@@ -1,53 +1,80 @@
 """Asynchronous reader of the gate's data side: JSON, lists in chunks, logs and raw bytes, with typed errors.
 
 It speaks plain HTTP: the models of the official client cost 60 to 85 times the decoding time (measured).
-It cannot write: there is no method for it.
+It cannot write: there is no method for it. What fails is tried again as `assistant/policy/retry.py` says, and whoever
+asked is told of every wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 from yarl import URL
 
 from assistant.cluster.sharing import Shared
-from assistant.errors import ClusterError, ForbiddenError, NotFoundError
+from assistant.cluster.status import (
+    PASSING,
+    BrokenOffError,
+    ExpiredError,
+    GateLostError,
+    Reply,
+    TooLargeError,
+    error_of,
+    not_json,
+)
+from assistant.errors import ClusterError
+from assistant.policy import limits
+from assistant.policy.retry import GiveUp, Wait, asked_seconds, next_try
 
-CHUNK = 500
+CHUNK: Final = 500
 """Objects a list request; what kubectl uses, so that no answer makes the API server hold a large list in memory."""
 
-LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
-MEANINGS = {
-    400: ("The API server did not understand the request.", "This is a fault of ours or of a proxy in between."),
-    401: ("The cluster does not accept these credentials.", "Log in to the cluster again, then retry."),
-    403: ("This identity may not read that.", "Ask for read access, or continue without that kind."),
-    404: ("The object or kind does not exist.", "Check the name and the namespace."),
-    410: ("The list changed while it was being read.", "Read it again."),
-    429: ("The API server is overloaded and asked us to wait.", "Wait a moment, then retry."),
-    500: ("The API server failed inside.", "Look at the API server's own log."),
-    503: ("The API server or an aggregated API behind it is not available.", "Check the APIService or wait."),
-    504: ("The API server did not answer in time.", "Wait a moment, then retry."),
-}
-ACCEPT = "application/json"
+ACCEPT: Final = "application/json"
+
+Told = Callable[[Wait], None]
+"""Is called before every wait, so that no wait is silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The objects of a list, all chunks joined; `request` is the line of the first request."""
+    """The objects of a list, all chunks joined; `request` is the line of the first request.
+
+    `cut` says in words what is missing where the list was larger than is kept, "" where all of it is here.
+    """
 
     items: tuple[dict[str, Any], ...]
     api_version: str
     kind: str
     request: str
     size_bytes: int
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogText:
+    """The end of a container's log. `cut` says that its newest lines did not fit and are missing."""
+
+    text: str
+    request: str
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one request may take, in seconds: to the first byte of the answer, and from there to its last."""
+
+    first_byte: float = limits.READ_FIRST_BYTE_SECONDS
+    body: float = limits.READ_BODY_SECONDS
 
 
 def request_line(path: str, query: Mapping[str, str]) -> str:
@@ -57,10 +84,21 @@ def request_line(path: str, query: Mapping[str, str]) -> str:
 
 
 class ClusterClient:
-    """Reads through the gate. Use as an asynchronous context manager, or call `close`."""
+    """Reads through the gate. Use as an asynchronous context manager, or call `close`.
+
+    `sleep` and `dice` (a random number from 0 to 1) are what waiting between tries is made of.
+    """
 
     def __init__(
-        self, base_url: str, token: str, ca_pem: str = "", *, concurrency: int = 8, timeout_seconds: float = 30.0
+        self,
+        base_url: str,
+        token: str,
+        ca_pem: str = "",
+        *,
+        concurrency: int = 8,
+        patience: Patience | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        dice: Callable[[], float] = random.random,
     ) -> None:
         """Keep the settings; no connection is made before the first request."""
         self._base = URL(base_url)
@@ -68,7 +106,9 @@ class ClusterClient:
         self._ca_pem = ca_pem
         self._slots = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=10)
+        self._patience = patience or Patience()
+        self._sleep = sleep
+        self._dice = dice
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
         self.received_bytes = 0
@@ -94,76 +134,157 @@ class ClusterClient:
             context = ssl.create_default_context(cadata=self._ca_pem) if self._ca_pem else True
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=self._concurrency),
-                timeout=self._timeout,
+                timeout=aiohttp.ClientTimeout(total=None, connect=10),
                 headers={"Authorization": f"Bearer {self._token}", "User-Agent": "pilothouse"},
                 trust_env=False,
             )
+            # Tries are counted and shown; one that the library makes by itself would be neither.
+            self._session._retry_connection = False
         return self._session
 
-    async def get_bytes(self, path: str, query: Mapping[str, str] | None = None, accept: str = ACCEPT) -> bytes:
-        """Return the body of a GET.
+    async def get_bytes(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        accept: str = ACCEPT,
+        *,
+        told: Told | None = None,
+        most: int = limits.READ_PAGE_BYTES,
+    ) -> bytes:
+        """Return the body of a GET, at most `most` bytes; `told` hears of every wait before another try.
 
-        Raises NotFoundError, ForbiddenError, or ClusterError for any other status, a time-out or a lost connection.
+        Raises NotFoundError, ForbiddenError, TooLargeError, GateLostError, or ClusterError for any other status, a
+        time-out or a lost connection.
         """
+        return (await self._get(path, query, accept, told, most, cut=False)).data
+
+    async def _get(
+        self, path: str, query: Mapping[str, str] | None, accept: str, told: Told | None, most: int, *, cut: bool
+    ) -> Reply:
         url = self._base.with_path(path).with_query(dict(query or {}))
+        tries, waited = 0, 0.0
+        while True:
+            tries += 1
+            try:
+                reply = await self._once(url, accept, most, cut=cut)
+            except BrokenOffError as broken:
+                failure: ClusterError = broken
+                plan = next_try(0, "the connection broke", None, tries, waited, self._dice())
+            else:
+                if reply.status == 200:
+                    return reply
+                failure = error_of(reply)
+                plan = self._plan(reply, failure, tries, waited)
+            if isinstance(plan, GiveUp):
+                # Why nothing more is tried stands in front: what is shown of a failure is often cut at its end.
+                failure.detail = f"{plan.why} {failure.detail}".strip()
+                raise failure
+            if told is not None:
+                told(plan)
+            await self._sleep(plan.seconds)
+            waited += plan.seconds
+
+    def _plan(self, reply: Reply, failure: ClusterError, tries: int, waited: float) -> Wait | GiveUp:
+        cause = reply.cause
+        if cause and cause not in PASSING:
+            return GiveUp()
+        what = failure.meaning.rstrip(".") if cause else f"HTTP {reply.status}"
+        headers = reply.headers
+        asked = asked_seconds(headers.get("Retry-After", ""), headers.get("Date", ""), datetime.now(UTC))
+        return next_try(reply.status, what, asked, tries, waited, self._dice())
+
+    async def _once(self, url: URL, accept: str, most: int, *, cut: bool) -> Reply:
+        seconds, doing = self._patience.first_byte, "waiting for its first byte"
+        data = bytearray()
         async with self._slots:
             self.requests += 1
             try:
-                async with self._open().get(url, headers={"Accept": accept}, allow_redirects=False) as answer:
-                    if (answer.content_length or 0) > LARGEST_ANSWER_BYTES:
-                        raise ClusterError("The answer is larger than can be read.", "Ask for one namespace.")
-                    data = await answer.read()
+                async with asyncio.timeout(seconds) as limit:
+                    async with self._open().get(url, headers={"Accept": accept}, allow_redirects=False) as answer:
+                        seconds, doing = self._patience.body, "reading it"
+                        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                        # `most` counts what was unpacked: a small answer can hold a very large one.
+                        async for chunk in answer.content.iter_any():
+                            data += chunk
+                            if len(data) > most:
+                                break
+                        if len(data) > most and not cut:
+                            raise _too_large(most)
+                        self.received_bytes += min(len(data), most)
+                        return Reply(answer.status, answer.headers, bytes(data[:most]), len(data) > most)
             except TimeoutError as error:
-                raise ClusterError(
-                    "The cluster did not answer in time.", "Check the network to the API server.", detail=path
-                ) from error
+                text = f"The cluster did not answer in time: {seconds:g} s went by {doing}."
+                detail = f"{len(data)} bytes came. {url.path}"
+                raise ClusterError(text, "Check the network to the API server.", detail=detail) from error
+            except aiohttp.ClientConnectorError as error:
+                text = "The gate is gone: nobody listens at its address."
+                detail = f"{type(error).__name__}: {error}"
+                raise GateLostError(text, "Pilothouse starts a new one; ask again.", detail=detail) from error
             except aiohttp.ClientError as error:
-                raise ClusterError(
-                    "The connection to the gate or the cluster was lost.",
-                    "Start the session again.",
-                    detail=f"{type(error).__name__}: {error}",
-                ) from error
-        self.received_bytes += len(data)
-        if answer.status != 200:
-            raise _error(answer.status, data)
-        return data
+                text = "The connection to the gate or the cluster broke."
+                detail = f"{type(error).__name__}: {error}"[:300]
+                raise BrokenOffError(text, "Try again.", detail=detail) from error
 
-    async def get_json(self, path: str, query: Mapping[str, str] | None = None, accept: str = ACCEPT) -> dict[str, Any]:
+    async def get_json(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        accept: str = ACCEPT,
+        *,
+        told: Told | None = None,
+        most: int = limits.READ_PAGE_BYTES,
+    ) -> dict[str, Any]:
         """Return the JSON object of a GET. Raises like `get_bytes`, and ClusterError for a body that is none."""
-        data = await self.get_bytes(path, query, accept)
+        reply = await self._get(path, query, accept, told, most, cut=False)
         try:
-            value = _decoded(data)
-        except msgspec.DecodeError as error:
-            raise ClusterError("The answer is not JSON.", "Something in between may have changed it.") from error
+            value = _decoded(reply.data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise not_json(reply) from error
         if not isinstance(value, dict):
-            raise ClusterError("The answer is not a JSON object.", "Something in between may have changed it.")
+            raise not_json(reply, "The answer is not a JSON object.")
         return value
 
-    async def list(self, path: str, query: Mapping[str, str] | None = None) -> Listing:
-        """Read a whole list in chunks. A list that expires under way (410) is read once more from the start."""
-        for attempt in (1, 2):
-            try:
-                return await self._list(path, dict(query or {}))
-            except ExpiredError:
-                if attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+    async def list(self, path: str, query: Mapping[str, str] | None = None, *, told: Told | None = None) -> Listing:
+        """Read a whole list in chunks. A list that expires under way (410) is read once more from the start.
 
-    async def _list(self, path: str, query: dict[str, str]) -> Listing:
+        Raises like `get_json`, and ClusterError for an answer that is no list.
+        """
+        try:
+            return await self._list(path, dict(query or {}), told)
+        except ExpiredError:
+            if told is not None:
+                told(Wait(0.0, "the list changed while it was being read (410); it is read again from the start"))
+            return await self._list(path, dict(query or {}), told)
+
+    async def _list(self, path: str, query: dict[str, str], told: Told | None) -> Listing:
         items: list[dict[str, Any]] = []
         shared = Shared()
-        page, before = "", self.received_bytes
+        page, size, before = "", CHUNK, self.received_bytes
         while True:
-            asked = {**query, "limit": str(CHUNK)} | ({"continue": page} if page else {})
-            answer = await self.get_json(path, asked)
+            asked = {**query, "limit": str(size)} | ({"continue": page} if page else {})
+            try:
+                answer = await self.get_json(path, asked, told=told)
+            except TooLargeError:
+                if size == 1:
+                    raise
+                size = max(1, size // 10)
+                continue
             found = answer.get("items")
+            if not isinstance(found, list) and not str(answer.get("kind") or "").endswith("List"):
+                text = "The answer is not a list of objects."
+                raise ClusterError(text, "Check what answers at this address.", detail=f"keys: {sorted(answer)[:9]}")
             items += shared.items(found) if isinstance(found, list) else []
             meta = answer.get("metadata")
-            page = str(meta.get("continue") or "") if isinstance(meta, dict) else ""
-            if not page:
+            meta = meta if isinstance(meta, dict) else {}
+            page = str(meta.get("continue") or "")
+            received = self.received_bytes - before
+            cut = _cut(items, received, meta.get("remainingItemCount")) if page else ""
+            if not page or cut:
                 kind = str(answer.get("kind") or "").removesuffix("List")
-                size = self.received_bytes - before
-                return Listing(tuple(items), str(answer.get("apiVersion") or ""), kind, request_line(path, query), size)
+                kept = tuple(items[: limits.READ_LIST_OBJECTS])
+                return Listing(
+                    kept, str(answer.get("apiVersion") or ""), kind, request_line(path, query), received, cut
+                )
 
     async def log(
         self,
@@ -174,20 +295,30 @@ class ClusterClient:
         previous: bool = False,
         tail_lines: int = 200,
         limit_bytes: int = 256 * 1024,
-    ) -> tuple[str, str]:
-        """Return the end of a container's log and the request line. Raises like `get_bytes`."""
+        told: Told | None = None,
+    ) -> LogText:
+        """Return the end of a container's log, at most `limit_bytes` of it. Raises like `get_bytes`."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         query = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(limit_bytes)}
         if previous:
             query["previous"] = "true"
-        data = await self.get_bytes(path, query, "*/*")
-        return data.decode("utf-8", "replace"), request_line(path, query)
+        reply = await self._get(path, query, "*/*", told, limit_bytes, cut=True)
+        # The API server keeps the beginning of the lines that were asked for, so a full answer lacks the newest ones.
+        full = reply.cut or len(reply.data) >= limit_bytes
+        return LogText(reply.data.decode("utf-8", "replace"), request_line(path, query), full)
 
 
-class ExpiredError(ClusterError):
-    """The list's continue token has expired (410); the list has to be read again."""
+def _cut(items: list[dict[str, Any]], received: int, remaining: object) -> str:
+    if len(items) < limits.READ_LIST_OBJECTS and received < limits.READ_LIST_BYTES:
+        return ""
+    shown = min(len(items), limits.READ_LIST_OBJECTS)
+    of = f"{len(items) + remaining:,}" if isinstance(remaining, int) and remaining > 0 else "more"
+    return f"showing {shown:,} of {of}"
 
-    code = "expired"
+
+def _too_large(most: int) -> TooLargeError:
+    text = f"The answer is larger than {most // 1048576} MiB, more than is read at once."
+    return TooLargeError(text, "Ask for one namespace.")
 
 
 def _decoded(data: bytes) -> Any:
@@ -199,15 +330,3 @@ def _decoded(data: bytes) -> Any:
     finally:
         if collects:
             gc.enable()
-
-
-def _error(status: int, data: bytes) -> ClusterError:
-    """Return the typed error for a status that is not 200, with the server's own message as detail."""
-    try:
-        body = msgspec.json.decode(data[:65536])
-    except msgspec.DecodeError:
-        body = None
-    said = str(body.get("message") or "") if isinstance(body, dict) else data[:500].decode("utf-8", "replace")
-    meaning, hint = MEANINGS.get(status, (f"The API server answered with status {status}.", "See the detail."))
-    kind = {403: ForbiddenError, 404: NotFoundError, 410: ExpiredError}.get(status, ClusterError)
-    return kind(meaning, hint, detail=said[:2000])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.cluster.client import ClusterClient, Listing
+from assistant.cluster.client import ClusterClient, Listing, Told
 from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import Knowledge
 from assistant.errors import ClusterError, ForbiddenError, NotFoundError
@@ -52,18 +52,18 @@ class KindRead:
     request: str = ""
 
 
-async def discover(client: ClusterClient) -> dict[str, KindInfo]:
+async def discover(client: ClusterClient, told: Told | None = None) -> dict[str, KindInfo]:
     """Return the kinds that can be listed, by "plural.group". Raises ClusterError when nothing answers.
 
     A group whose own server is down is left out, as kubectl does; its APIService tells why.
     """
     core, named = await asyncio.gather(
-        client.get_json("/api", accept=AGGREGATED), client.get_json("/apis", accept=AGGREGATED)
+        client.get_json("/api", accept=AGGREGATED, told=told), client.get_json("/apis", accept=AGGREGATED, told=told)
     )
     if text(core.get("kind")) == "APIGroupDiscoveryList" and text(named.get("kind")) == "APIGroupDiscoveryList":
         found = [info for answer in (core, named) for info in _aggregated(answer)]
     else:
-        found = await _plain(client, core, named)
+        found = await _plain(client, core, named, told)
     kinds: dict[str, KindInfo] = {}
     for info in found:
         if "list" in info.verbs:
@@ -88,7 +88,9 @@ def _aggregated(answer: Mapping[str, Any]) -> list[KindInfo]:
     return found
 
 
-async def _plain(client: ClusterClient, core: Mapping[str, Any], named: Mapping[str, Any]) -> list[KindInfo]:
+async def _plain(
+    client: ClusterClient, core: Mapping[str, Any], named: Mapping[str, Any], told: Told | None
+) -> list[KindInfo]:
     places = [("", v) for v in texts(core.get("versions"))[:1]]
     for group in rows(named.get("groups")):
         preferred = text(mapping(group.get("preferredVersion")).get("version"))
@@ -97,7 +99,7 @@ async def _plain(client: ClusterClient, core: Mapping[str, Any], named: Mapping[
 
     async def one(group: str, version: str) -> list[KindInfo]:
         try:
-            answer = await client.get_json(f"/apis/{group}/{version}" if group else f"/api/{version}")
+            answer = await client.get_json(f"/apis/{group}/{version}" if group else f"/api/{version}", told=told)
         except ClusterError:
             return []
         return [
@@ -120,7 +122,13 @@ def _info(plural: str, group: str, version: str, kind: str, namespaced: bool, ve
     return KindInfo(f"{plural}.{group}" if group else plural, plural, group, version, kind, namespaced, verbs)
 
 
-async def read_kind(client: ClusterClient, kinds: Mapping[str, KindInfo], resource: str, namespace: str) -> KindRead:
+async def read_kind(
+    client: ClusterClient,
+    kinds: Mapping[str, KindInfo],
+    resource: str,
+    namespace: str,
+    told: Told | None = None,
+) -> KindRead:
     """List one kind; what cannot be read becomes FORBIDDEN, ABSENT or FAILED with the reason."""
     info = kinds.get(resource)
     if info is None:
@@ -128,11 +136,12 @@ async def read_kind(client: ClusterClient, kinds: Mapping[str, KindInfo], resour
     place = namespace if info.namespaced else ""
     path = info.path(place)
     try:
-        listing = await client.list(path)
+        listing = await client.list(path, told=told)
     except ForbiddenError as error:
         return KindRead(resource, place, Knowledge.FORBIDDEN, why=error.detail or error.meaning, request=f"GET {path}")
     except NotFoundError as error:
         return KindRead(resource, place, Knowledge.ABSENT, why=error.detail or error.meaning, request=f"GET {path}")
     except ClusterError as error:
-        return KindRead(resource, place, Knowledge.FAILED, why=error.detail or error.meaning, request=f"GET {path}")
-    return KindRead(resource, place, Knowledge.LISTED, listing, request=listing.request)
+        why = f"{error.meaning} {error.detail}".strip()
+        return KindRead(resource, place, Knowledge.FAILED, why=why, request=f"GET {path}")
+    return KindRead(resource, place, Knowledge.LISTED, listing, why=listing.cut, request=listing.request)

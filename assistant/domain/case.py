@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from assistant.domain import event as ev
@@ -14,6 +14,8 @@ from assistant.domain.finding import Finding, Role
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Answer, Decision, Outcome, Proposal, ProposalState
 
+# A foreign recording may hold any number; a date must come out of it.
+_LONGEST_WAIT_SECONDS = 86_400.0
 UNDECIDED_OUTCOMES = frozenset({ProposalState.OPEN, ProposalState.APPROVED, ProposalState.SENDING})
 
 
@@ -35,6 +37,9 @@ class ToolCall:
     size_bytes: int = 0
     preview: str = ""
     evidence: tuple[str, ...] = ()
+    waiting: str = ""
+    """Why it had to wait, the last time that it did; `waits_until` is when it goes on."""
+    waits_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,7 @@ def _fold(case: Case, event: ev.Event) -> Case:
             return _step(case, payload.step, StepStatus.RUNNING)
         case ev.StepEnded():
             return _step(case, payload.step, payload.status, payload.note)
-        case ev.ToolStarted() | ev.ToolEnded() | ev.EvidenceAdded():
+        case ev.ToolStarted() | ev.ToolWaiting() | ev.ToolEnded() | ev.EvidenceAdded():
             return _fold_tool(case, event, payload)
         case ev.FindingsRanked():
             return replace(case, findings=payload.findings)
@@ -204,7 +209,9 @@ def _put_call(case: Case, old: ToolCall, new: ToolCall) -> Case:
     return case
 
 
-def _fold_tool(case: Case, event: ev.Event, payload: ev.ToolStarted | ev.ToolEnded | ev.EvidenceAdded) -> Case:
+def _fold_tool(
+    case: Case, event: ev.Event, payload: ev.ToolStarted | ev.ToolWaiting | ev.ToolEnded | ev.EvidenceAdded
+) -> Case:
     match payload:
         case ev.ToolStarted():
             call = ToolCall(
@@ -214,6 +221,12 @@ def _fold_tool(case: Case, event: ev.Event, payload: ev.ToolStarted | ev.ToolEnd
             known = len(kept) != len(case.calls)
             started = replace(case, calls=(*kept, call))
             return started if known else _entry(started, event, payload.call)
+        case ev.ToolWaiting():
+            running = case.call(payload.call)
+            if running is None or running.done:
+                return case
+            until = event.at + timedelta(seconds=min(max(payload.seconds, 0.0), _LONGEST_WAIT_SECONDS))
+            return _put_call(case, running, replace(running, waiting=payload.why, waits_until=until))
         case ev.ToolEnded():
             running = case.call(payload.call)
             if running is None:

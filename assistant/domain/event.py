@@ -77,6 +77,15 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolWaiting:
+    """A tool call waits `seconds` before it tries again; `why` says for what: `HTTP 503`, `asked to wait 30 s`."""
+
+    call: str
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ToolEnded:
     """A tool call ended; `ok` is false for a failure, then `result` is its one-sentence meaning."""
 
@@ -290,6 +299,7 @@ Payload = (
     | StepStarted
     | StepEnded
     | ToolStarted
+    | ToolWaiting
     | ToolEnded
     | EvidenceAdded
     | FindingsRanked
@@ -322,6 +332,7 @@ KINDS: dict[str, type[Payload]] = {
     "step_started": StepStarted,
     "step_ended": StepEnded,
     "tool_started": ToolStarted,
+    "tool_waiting": ToolWaiting,
     "tool_ended": ToolEnded,
     "evidence_added": EvidenceAdded,
     "findings_ranked": FindingsRanked,

@@ -62,6 +62,10 @@ def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
             ]
         case ev.StepStarted() | ev.StepEnded() | ev.ToolStarted() | ev.Used() | ev.TurnEnded():
             return []
+        case ev.ToolWaiting():
+            call = case.call(payload.call)
+            title = one_line(call.title) if call else payload.call
+            return [("waiting", f"{title}, {one_line(payload.why)}; again in {payload.seconds:.1f} s")]
         case ev.ToolEnded():
             call = case.call(payload.call)
             title = one_line(call.title) if call else payload.call

@@ -41,3 +41,27 @@ PREVIEW_SECONDS: Final = 15.0
 SEND_SECONDS: Final = 60.0
 # How long a read may stay silent before its first byte; a watch or a followed log may be silent for longer after it.
 FIRST_BYTE_SECONDS: Final = 60.0
+# A credential plugin may have to ask a server of its own; one that waits for a person who cannot see it never ends.
+PLUGIN_SECONDS: Final = 20.0
+# After credentials were refused although they were new, they are not fetched again for so long.
+LOGIN_PAUSE_SECONDS: Final = 15.0
+# A dead network is noticed on a silent watch after 15 + 3 * 10 s (client-go's HTTP/2 pings need 45 s as well).
+KEEPALIVE_IDLE_SECONDS: Final = 15
+KEEPALIVE_EVERY_SECONDS: Final = 10
+KEEPALIVE_PROBES: Final = 3
+# Tokens and certificates are judged by the server's clock; less than this is drift that nobody needs to hear of.
+CLOCK_SKEW_SECONDS: Final = 120.0
+
+# Our own reads (assistant/policy/retry.py): tries of one request, and how long it may wait in all for a busy server.
+READ_TRIES: Final = 3
+READ_WAITS: Final = 10
+READ_WAIT_SECONDS: Final = 60.0
+READ_FIRST_BYTE_SECONDS: Final = 30.0
+READ_BODY_SECONDS: Final = 60.0
+# One page of a list or one object; a larger page is asked for again with fewer objects.
+READ_PAGE_BYTES: Final = 64 * 1024 * 1024
+# What one list may bring in all; more is cut, and the cut is a gap of the answer.
+READ_LIST_OBJECTS: Final = 25_000
+READ_LIST_BYTES: Final = 256 * 1024 * 1024
+# How much of an answer that makes no sense is quoted.
+QUOTED_CHARACTERS: Final = 200

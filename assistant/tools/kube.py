@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from assistant.cluster.client import ClusterClient
+from assistant.cluster.client import ClusterClient, Told
 from assistant.cluster.read import KindInfo, KindRead, discover, read_kind
-from assistant.domain.event import ToolEnded, ToolStarted
+from assistant.domain.event import ToolEnded, ToolStarted, ToolWaiting
 from assistant.domain.ports import Clock, Recorder
 from assistant.domain.raw import mapping
 from assistant.domain.view import ClusterView, Knowledge, Log
 from assistant.errors import ClusterError
+from assistant.policy.retry import Wait
 from assistant.tools.counting import counted
 
 HIDDEN = "(not read)"
@@ -61,9 +62,9 @@ class KubeReader:
             if self._kinds is None:
                 call, started = self._start(recorder, "list kinds", "GET /apis", "kubectl api-resources", step)
                 try:
-                    self._kinds = await discover(self._client)
+                    self._kinds = await discover(self._client, _waits(recorder, call))
                 except ClusterError as error:
-                    self._end(recorder, call, started, False, error.meaning)
+                    self._end(recorder, call, started, False, f"{error.meaning} {error.detail}".strip()[:300])
                     raise
                 self._end(recorder, call, started, True, counted(len(self._kinds), "kind"))
             self.view.groups = frozenset(info.group for info in self._kinds.values())
@@ -93,7 +94,7 @@ class KubeReader:
                 recorder, f"list {info.plural}  {place or 'all'}", f"GET {info.path(place)}", line, step
             )
             before = self._client.received_bytes
-            answer = await read_kind(self._client, kinds, resource, place)
+            answer = await read_kind(self._client, kinds, resource, place, _waits(recorder, call))
             ok, said = self._keep(answer, info)
             self._done.add(key)
             self._end(recorder, call, started, ok, said, self._client.received_bytes - before)
@@ -113,7 +114,12 @@ class KubeReader:
             kind=info.kind,
             namespace=answer.namespace,
         )
-        return True, counted(len(answer.listing.items), info.kind.lower(), answer.listing.items)
+        said = counted(len(answer.listing.items), info.kind.lower(), answer.listing.items)
+        if answer.listing.cut:
+            # What was cut off is not known: no conclusion may rest on its absence.
+            self.view.know(answer.resource, answer.namespace, Knowledge.FAILED, answer.listing.cut)
+            return True, f"{said}; {answer.listing.cut}"
+        return True, said
 
     async def logs(
         self, wanted: Iterable[tuple[str, str, str, bool]], recorder: Recorder, step: str = "", tail_lines: int = 200
@@ -136,18 +142,19 @@ class KubeReader:
                 step,
             )
             try:
-                content, request = await self._client.log(
-                    namespace, pod, container, previous=previous, tail_lines=tail_lines
+                read = await self._client.log(
+                    namespace, pod, container, previous=previous, tail_lines=tail_lines, told=_waits(recorder, call)
                 )
             except ClusterError as error:
                 self._done.add(key)
                 self._end(recorder, call, started, False, (error.detail or error.meaning)[:200])
                 return
             self._done.add(key)
-            self.view.add_log(Log(namespace, pod, container, previous, content, request))
-            lines = content.splitlines()
+            self.view.add_log(Log(namespace, pod, container, previous, read.text, read.request))
+            lines = read.text.splitlines()
             preview = "\n".join(lines[-5:])[:1000]
-            self._end(recorder, call, started, True, counted(len(lines), "line"), len(content), preview)
+            cut = f"; cut after {len(read.text) // 1024} KiB, the newest lines are missing" if read.cut else ""
+            self._end(recorder, call, started, True, counted(len(lines), "line") + cut, len(read.text), preview)
 
     def _start(self, recorder: Recorder, title: str, request: str, kubectl: str, step: str) -> tuple[str, float]:
         call = recorder.new_call()
@@ -159,6 +166,13 @@ class KubeReader:
         self, recorder: Recorder, call: str, started: float, ok: bool, result: str, size: int = 0, preview: str = ""
     ) -> None:
         recorder.emit(ToolEnded(call, ok, result, self._clock.monotonic() - started, size, preview))
+
+
+def _waits(recorder: Recorder, call: str) -> Told:
+    def told(wait: Wait) -> None:
+        recorder.emit(ToolWaiting(call, wait.why, wait.seconds))
+
+    return told
 
 
 def _without_values(secret: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Step:
     ids: tuple[str, ...] = ()
 
 
-_READING = (ev.ToolStarted, ev.ToolEnded, ev.EvidenceAdded)
+_READING = (ev.ToolStarted, ev.ToolWaiting, ev.ToolEnded, ev.EvidenceAdded)
 _FOLLOWING = (ev.StepStarted, ev.StepEnded, ev.Used, ev.TurnEnded)
 _OF_CHANGES = (ev.Asked, ev.Answered, ev.Proposed, ev.Decided, ev.Sending, ev.Concluded, ev.Verified, ev.UndoOffered,
                ev.ErrorRaised, ev.SessionClosed)  # fmt: skip
@@ -137,6 +137,8 @@ def headline(payload: ev.Payload) -> tuple[str, Tone]:
             return f"step {payload.step} {payload.status.value}", Tone.MUTED
         case ev.ToolStarted():
             return f"{payload.title} ..", Tone.MUTED
+        case ev.ToolWaiting():
+            return f"  waits {payload.seconds:.1f} s: {payload.why}", Tone.WARN
         case ev.ToolEnded():
             return (f"  {payload.result}", Tone.PLAIN) if payload.ok else (f"  FAILED {payload.result}", Tone.BAD)
         case ev.EvidenceAdded():

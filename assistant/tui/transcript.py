@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -136,6 +137,9 @@ class Transcript:
         if not call.done:
             elapsed = max(0.0, (now - call.started).total_seconds())
             right = [("running", Tone.ACCENT), f"  {int(elapsed)} s"]
+            left = (call.waits_until - now).total_seconds() if call.waits_until else 0.0
+            if left > 0:
+                right = [("waiting", Tone.WARN), f"  {math.ceil(left)} s left"]
         elif call.ok:
             word = call.result if 0 < len(call.result) <= 18 else "ok"
             right = [(word, Tone.GOOD), f"  {seconds(call.seconds):>6}"]
@@ -145,6 +149,8 @@ class Transcript:
             ids = call.evidence[0] if len(call.evidence) == 1 else f"{call.evidence[0]}..{call.evidence[-1]}"
             right.append((f"  {ids}", Tone.ACCENT))
         out = [line(("v " if is_open else "> ", Tone.MUTED), call.title or call.tool, hang=4, right=right, ref=ref)]
+        if call.waiting and not call.done:
+            out += block(call.waiting, Tone.WARN, indent=4, ref=ref)
         if is_open:
             if call.result:
                 tone = Tone.PLAIN if call.ok else Tone.BAD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class Mind:
 
     def __init__(self) -> None:
         self.steps: tuple[Step, ...] = (Step("S1", "pods"), Step("S2", "events"))
+        self.looks_for: Callable[[Recorder], Awaitable[None]] | None = None
         self.remedies: tuple[Remedy, ...] = (REMEDY,)
         self.findings: tuple[Finding, ...] = (FINDING,)
         self.more: list[tuple[Step, ...]] = []
@@ -115,6 +116,8 @@ class Mind:
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> ev.Verified:
         self.verified.append(proposal)
+        if self.looks_for:
+            await self.looks_for(recorder)
         healing = self.healings.pop(0) if self.healings else ev.Healing.FIXED
         return ev.Verified(proposal, healing, "3 of 3 pods are ready")
 
@@ -173,6 +176,35 @@ async def test_an_approved_change_is_flushed_before_it_is_sent_and_verified_afte
     assert it.mind.verified == it.gate.sent
     after = it.recorder.kinds()
     assert after.index(ev.Concluded) < after.index(ev.UndoOffered) < after.index(ev.Verified)
+
+
+async def test_a_gate_that_dies_while_a_change_is_checked_is_noticed_within_two_seconds(
+    bench: Callable[..., Bench],
+) -> None:
+    it = bench()
+    pause = await it.run()
+    looking = asyncio.Event()
+
+    async def for_a_minute(recorder: Recorder) -> None:
+        looking.set()
+        await it.clock.sleep(60.0)
+
+    it.mind.looks_for = for_a_minute
+    turn = asyncio.create_task(it.resume(pause, ProposalState.APPROVED))
+    await asyncio.wait_for(looking.wait(), 10)
+    await it.clock.pass_seconds(10.0)
+    it.recorder.emit(ev.ClusterLost("The gate does not answer."))
+    it.recorder.emit(ev.ClusterBack("c-1"))
+    began = it.clock.monotonic()
+    while not turn.done() and it.clock.monotonic() - began < 60:
+        await it.clock.pass_seconds(0.25)
+        await asyncio.wait({turn}, timeout=0.02)
+    assert it.clock.monotonic() - began <= 2.0
+    assert await turn is None
+    (said,) = it.recorder.all(ev.Verified)
+    assert isinstance(said, ev.Verified)
+    assert said.healing is ev.Healing.CANNOT_TELL
+    assert "gate died" in said.text
 
 
 async def test_nothing_is_sent_when_the_log_cannot_be_written(bench: Callable[..., Bench]) -> None:
