@@ -73,6 +73,7 @@ class GateInfo:
     """What the gate says about itself and the cluster behind it. `mode` is "ask" or "observe".
 
     `policy` is what holds in this context. `stopped` says who stopped all changes and why, "" while nobody has.
+    `notes` are sentences that whoever works here has to know: a clock that is wrong, a certificate that is not checked.
     """
 
     gate: str
@@ -87,6 +88,7 @@ class GateInfo:
     kubeconfig: str
     policy: tuple[InForce, ...] = ()
     stopped: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Gate(Protocol):

@@ -303,6 +303,12 @@ class Broker:
             self._conclude(held, State.VOID, f"{self.stopped}; nothing was sent.")
         return len(waiting)
 
+    def distrust(self, why: str) -> None:
+        """Void what waits and what is approved: whoever answers is not known to be the cluster that was looked at."""
+        for held in list(self._held.values()):
+            if held.state in (State.OPEN, State.APPROVED):
+                self._conclude(held, State.VOID, f"Nothing was sent: {why}")
+
     def close(self) -> None:
         """Void everything that waits and stop."""
         for held in list(self._held.values()):

@@ -26,23 +26,19 @@ class ClusterIdentity:
 async def identify(upstream: Upstream) -> ClusterIdentity:
     """Ask the cluster who we are and what it is. Raises ClusterError when it cannot be reached or refuses us."""
     status, version = await ask(upstream, "GET", "/version")
-    if status == 401:
-        raise ClusterError("The API server does not accept the credentials of this context.", "Log in again.")
     if status >= 500:
         raise ClusterError("The API server answers with an error.", "Try again later.", detail=f"HTTP {status}")
     user, uid = "unknown", ""
     try:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         status, review = await ask(upstream, "POST", REVIEW, body)
-        if status == 401:
-            raise ClusterError("The API server does not accept the credentials of this context.", "Log in again.")
         if status in (200, 201):
             user = str(at(review, "status", "userInfo", "username", default="unknown"))
         status, system = await ask(upstream, "GET", "/api/v1/namespaces/kube-system")
         if status == 200:
             uid = str(at(system, "metadata", "uid", default=""))
     except ClusterError as error:
-        if error.hint == "Log in again.":
+        if error.code in ("login-needed", "upstream-certificate"):
             raise
     fingerprint = sha256([upstream.authority, upstream.server, uid])
     return ClusterIdentity(upstream.context, fingerprint, user, str(version.get("gitVersion", "unknown")))

@@ -14,6 +14,7 @@ from typing import Any
 from assistant.domain.ports import GateInfo
 from assistant.gate.broker import Broker
 from assistant.gate.connecting import ConnectExaminer
+from assistant.gate.context import load
 from assistant.gate.control_api import ControlApi
 from assistant.gate.governor import Governor
 from assistant.gate.identity import identify
@@ -23,7 +24,7 @@ from assistant.gate.sender import Sender
 from assistant.gate.server import Door
 from assistant.gate.settings import Settings, check, in_force, policy_of
 from assistant.gate.tunnel import Tunnels
-from assistant.gate.upstream import Upstream, load
+from assistant.gate.upstream import Upstream
 from assistant.loopback import identity
 from assistant.policy.limits import POLICY_VERSION
 from assistant.policy.redact import Redactor
@@ -93,6 +94,7 @@ async def start(settings: Settings) -> Running:
     lock = Path(settings.state_dir, f"sending-{cluster.fingerprint[:16]}.lock")
     governor = Governor(policy, clock, people=settings.approvers, own=settings.own_key, lock=lock)
     broker = Broker(examiner, sender, journal, clock, governor, open_seconds=settings.open_seconds)
+    upstream.distrusted = broker.distrust
     tls = identity("pilothouse-gate")
     # Our session and the clients of the guarded kubeconfig are told apart: what a model may see is not the same.
     data_token, client_token, control_token = (secrets.token_urlsafe(32) for _ in range(3))
@@ -108,7 +110,7 @@ async def start(settings: Settings) -> Running:
     write_private(info_file, control_file(url, control_token, ca_pem, os.getpid(), upstream.context))
     info = GateInfo(
         gate, upstream.context, upstream.server, cluster.server_version, namespace, cluster.user, policy.mode,
-        production, url, str(kubeconfig), in_force(settings, policy),
+        production, url, str(kubeconfig), in_force(settings, policy), notes=upstream.notes,
     )  # fmt: skip
     tunnels = Tunnels(journal)
     proxy = Proxy(

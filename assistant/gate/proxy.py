@@ -14,12 +14,13 @@ from assistant.domain.action import RequestClass
 from assistant.domain.proposal import Origin, ProposalState
 from assistant.errors import ClusterError, PilothouseError, StoreError
 from assistant.gate.broker import Broker, Held
+from assistant.gate.failures import UpstreamError, excerpt, named
 from assistant.gate.headers import forwarded, returned, switching
 from assistant.gate.once import Answers, asked_digest
 from assistant.gate.prepare import Prepared, media_type, parse_body
 from assistant.gate.status import refusal
 from assistant.gate.tunnel import Tunnels
-from assistant.gate.upstream import Upstream, named, read_limited
+from assistant.gate.upstream import Upstream, read_limited
 from assistant.gate.wire_redaction import (
     EnvRedactor,
     Seen,
@@ -32,12 +33,13 @@ from assistant.gate.wire_redaction import (
 from assistant.policy.api_path import Refused
 from assistant.policy.classify import Verdict, classify, with_body
 from assistant.policy.connect import connects, read_connect
-from assistant.policy.limits import MAX_PARSED_ANSWER_BYTES, MAX_REQUEST_BODY_BYTES
+from assistant.policy.limits import FIRST_BYTE_SECONDS, MAX_PARSED_ANSWER_BYTES, MAX_REQUEST_BODY_BYTES
 from assistant.policy.redact import Redactor, has_placeholder
 from assistant.store.journal import Journal
 
 _CLIENT_BYTES: Final = 120
 _SAID_NO: Final = (ProposalState.DENIED, ProposalState.EXPIRED, ProposalState.WITHDRAWN)
+_QUOTED_BYTES: Final = 4096
 
 
 class Proxy:
@@ -82,8 +84,8 @@ class Proxy:
                 503, f"Pilothouse cannot write its journal, so it sends no change. {error.meaning}", error.code
             )
         except ClusterError as error:
-            timeout = "in time" in error.meaning
-            return refusal(504 if timeout else 502, f"{error.meaning} {error.hint}".strip(), error.code)
+            status = error.status if isinstance(error, UpstreamError) else 502
+            return refusal(status, f"{error.meaning} {error.hint}".strip(), error.code)
         except PilothouseError as error:
             return refusal(503, f"{error.meaning} {error.hint}".strip(), error.code)
 
@@ -205,6 +207,8 @@ class Proxy:
             headers += [("Accept", accept), ("Accept-Encoding", "identity")]
         try:
             async with self._upstream.stream(request.method, request.raw_path, headers, body or None) as answer:
+                if (kind or in_passing) and answer.headers.get("Content-Encoding", "identity") not in ("", "identity"):
+                    raise await _unreadable(answer, "it is packed, though it was asked for as it is")
                 if kind and verdict.verb != "watch":
                     return await self._redacted(answer, kind, request.method)
                 return await self._streamed(request, answer, verdict, kind, in_passing)
@@ -216,6 +220,8 @@ class Proxy:
         headers = returned(answer)
         if method == "HEAD" or not data:
             return web.Response(status=answer.status, headers=headers)
+        if data.lstrip()[:1] == b"<":
+            raise await _unreadable(answer, "it is not JSON", data)
         clean = await asyncio.to_thread(redact_body, self._redactor, data, kind)
         return web.Response(status=answer.status, headers=headers, body=clean)
 
@@ -230,7 +236,7 @@ class Proxy:
             watch = verdict.verb == "watch"
             filtered = _Lines(self._redactor, self._seen) if watch else EnvRedactor(self._redactor, self._seen)
         elif in_passing and answer.status == 200 and request.method != "HEAD":
-            raise ClusterError("The answer was withheld: it is not JSON.", "Its secret values could not be taken out.")
+            raise await _unreadable(answer, "it is not JSON")
         if filtered is None and "Content-Length" in answer.headers:
             response.content_length = int(answer.headers["Content-Length"])
         await response.prepare(request)
@@ -270,6 +276,14 @@ class _Lines:
     def _line(self, line: bytes) -> bytes:
         one = EnvRedactor(self._redactor, self._seen)
         return one.feed(line) + one.end()
+
+
+async def _unreadable(answer: aiohttp.ClientResponse, why: str, data: bytes = b"") -> UpstreamError:
+    """Return the error for an answer whose secret values cannot be taken out, with its beginning where it is a page."""
+    data = data or await asyncio.wait_for(answer.content.read(_QUOTED_BYTES), FIRST_BYTE_SECONDS)
+    shown = excerpt(data, answer.headers.get("Content-Type", ""))
+    hint = "Its secret values could not be taken out."
+    return UpstreamError("withheld", f"The answer was withheld: {why} ({shown}).", hint)
 
 
 async def _body(request: web.BaseRequest) -> bytes:

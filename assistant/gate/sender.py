@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
@@ -14,18 +15,23 @@ import aiohttp
 from assistant.domain.action import RequestClass
 from assistant.domain.proposal import ProposalState
 from assistant.errors import ClusterError
+from assistant.gate.facts import ask
+from assistant.gate.failures import NotSentError, excerpt, login_needed, named, redirected
 from assistant.gate.prepare import Prepared
 from assistant.gate.preview import Examined
 from assistant.gate.tunnel import Opened
-from assistant.gate.upstream import Upstream, named, read_limited
+from assistant.gate.upstream import Upstream, read_limited
 from assistant.gate.wire_redaction import parsed_kind, redact_body
 from assistant.policy.connect import read_upgrade
 from assistant.policy.limits import MAX_PREVIEW_BYTES, SEND_SECONDS
 from assistant.policy.redact import Redactor
+from assistant.policy.retry import asked_seconds, spoken
+from assistant.policy.sanitize import safe
 from assistant.policy.surroundings import at
 
 # Raised before a connection stood, so not a byte of the request has left.
 _NOT_CONNECTED: Final = (
+    NotSentError,
     aiohttp.ClientConnectorError,
     aiohttp.ClientConnectorDNSError,
     aiohttp.ConnectionTimeoutError,
@@ -57,31 +63,38 @@ class Sender:
         self._redactor = redactor
 
     async def send(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
-        """Send the request as prepared. Every way that this can end is a value."""
+        """Send the request as prepared. Every way that this can end is a value; what is unknown is looked at once."""
+        sent = await self._send(examined, mark_sent)
+        if sent.state is not ProposalState.UNKNOWN:
+            return sent
+        return replace(sent, message=f"{sent.message} {await self._seen(examined)}")
+
+    async def _send(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
         prepared = examined.prepared
         if prepared.raw:
             return await self._open(examined, mark_sent)
         status = 0
-        answer = ""
+        headers: Mapping[str, str] = {}
         body = b""
         try:
             async with self._upstream.write(
                 prepared.method, prepared.raw_target, prepared.headers, prepared.payload
             ) as response:
-                status, answer = response.status, response.headers.get("Content-Type", "")
+                status, headers = response.status, response.headers
                 mark_sent()
                 body = await read_limited(response, MAX_PREVIEW_BYTES)
         except _NOT_CONNECTED as error:
-            return Sent(ProposalState.FAILED, message=f"Nothing was sent: {named(error).meaning}")
+            failure = named(error)
+            return Sent(ProposalState.FAILED, message=f"Nothing was sent: {failure.meaning} {failure.hint}")
         except (aiohttp.ClientError, TimeoutError, OSError, ClusterError) as error:
-            meaning = error.meaning if isinstance(error, ClusterError) else named(error).meaning
+            meaning = named(error).meaning
             if 200 <= status < 300:
                 return Sent(ProposalState.APPLIED, status, f"Applied, but the answer was not whole: {meaning}")
             if 400 <= status < 500:
                 return Sent(ProposalState.FAILED, status, f"The API server refused it: {meaning}")
             text = f"It was sent, and whether it took effect is not known: {meaning}"
             return Sent(ProposalState.UNKNOWN, status, text)
-        return self._read(examined, status, answer, body)
+        return self._read(examined, status, headers, body)
 
     async def _open(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
         """Send a request in the client's own bytes and leave its answer to be streamed."""
@@ -95,7 +108,8 @@ class Sender:
                         )
                     )
             except _NOT_CONNECTED as error:
-                return Sent(ProposalState.FAILED, message=f"Nothing was sent: {named(error).meaning}")
+                failure = named(error)
+                return Sent(ProposalState.FAILED, message=f"Nothing was sent: {failure.meaning} {failure.hint}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 text = f"It was sent, and whether it took effect is not known: {named(error).meaning}"
                 return Sent(ProposalState.UNKNOWN, message=text)
@@ -112,29 +126,53 @@ class Sender:
             opened = Opened(response, stack.pop_all(), examined.proposal.id)
             return Sent(state, response.status, message, opened=opened)
 
-    def _read(self, examined: Examined, status: int, content_type: str, body: bytes) -> Sent:
+    def _read(self, examined: Examined, status: int, headers: Mapping[str, str], body: bytes) -> Sent:
         kind = parsed_kind(examined.verdict.api)
+        content_type = headers.get("Content-Type", "")
         try:
             value = json.loads(body) if body else {}
             shown = redact_body(self._redactor, body, kind) if kind and body else body
         except (ValueError, ClusterError):
             value, shown = {}, b""
-        value = value if isinstance(value, dict) else {}
-        message = self._redactor.text(str(at(value, "message", default="")))[0][:1000]
-        version = str(at(value, "metadata", "resourceVersion", default=""))
+        said = value if isinstance(value, dict) else {}
+        message = str(safe(self._redactor.text(str(at(said, "message", default="")))[0][:1000]))
+        version = str(at(said, "metadata", "resourceVersion", default=""))
         if 200 <= status < 300:
+            if body and not said:
+                text = (
+                    f"The API server says that it took it, but its answer is no object ({excerpt(body, content_type)})."
+                )
+                return Sent(ProposalState.UNKNOWN, status, text)
             return Sent(ProposalState.APPLIED, status, "Applied.", version, shown, content_type)
-        if status == 409:
-            text = f"It changed since you looked; nothing was changed. {message}".strip()
-            return Sent(ProposalState.FAILED, status, text, "", shown, content_type)
-        if status == 429:
-            text = f"The API server asked to wait; it was not sent again. {message}".strip()
-            return Sent(ProposalState.FAILED, status, text, "", shown, content_type)
+        if body and not said and not message:
+            message = f"The answer: {excerpt(body, content_type)}."
         if 400 <= status < 500:
-            text = f"The API server refused it. {message}".strip()
+            text = f"{_refused(status, headers, self._upstream.context)} {message}".strip()
             return Sent(ProposalState.FAILED, status, text, "", shown, content_type)
+        if 300 <= status < 400:
+            message = redirected(headers.get("Location", ""), self._upstream.server).meaning
         text = f"The API server answered with HTTP {status}; whether it took effect is not known. {message}".strip()
         return Sent(ProposalState.UNKNOWN, status, text, "", shown, content_type)
+
+    async def _seen(self, examined: Examined) -> str:
+        """Say what the object is like right after a change whose end is not known; it stays unknown all the same."""
+        before = examined.proposal.resource_version
+        if not examined.live_target:
+            return "It has no name that could be looked for."
+        try:
+            status, now = await ask(self._upstream, "GET", examined.live_target)
+        except ClusterError as error:
+            return f"The object could not be read again: {error.meaning}"
+        if status == 404:
+            return "Read again: there is no such object" + (" any more." if before else "; it was not made so far.")
+        if status != 200:
+            return f"The object could not be read again (HTTP {status})."
+        after = str(at(now, "metadata", "resourceVersion", default=""))
+        if before == after:
+            return f"Read again: the object is as it was, resourceVersion {before}."
+        return (
+            f"Read again: the object has changed, resourceVersion {before or 'none'} -> {after}; look whether by this."
+        )
 
 
 def _opening(
@@ -158,3 +196,16 @@ def _opening(
         return ProposalState.FAILED, f"The API server did not open the session (HTTP {status}).", False
     text = f"The API server answered with HTTP {status} and opened no session; whether anything ran is not known."
     return ProposalState.UNKNOWN, text, False
+
+
+def _refused(status: int, headers: Mapping[str, str], context: str) -> str:
+    if status == 409:
+        return "It changed since you looked; nothing was changed."
+    if status == 401:
+        error = login_needed(context, "the API server does not accept the credentials of this context")
+        return f"Nothing was changed. {error.meaning} {error.hint}"
+    if status == 429:
+        asked = asked_seconds(headers.get("Retry-After", ""), headers.get("Date", ""), datetime.now(UTC))
+        how_long = f" {spoken(asked)}" if asked else ""
+        return f"The API server asked to wait{how_long}; nothing was changed, and it is not sent again."
+    return "The API server refused it."

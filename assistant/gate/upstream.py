@@ -1,31 +1,44 @@
-"""The way to the real API server: credentials by the official client's loader, bytes by aiohttp, no retries.
+"""The way to the real API server: bytes by aiohttp, credentials fetched anew when they are refused, no other retries.
 
-Apart because it is the only module that ever holds a credential of the cluster.
+Apart because, with `context`, it is the only module that ever holds a credential of the cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
-import difflib
-import hashlib
-import os
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
 import yarl
-from kubernetes import client
-from kubernetes.config import kube_config
 
 from assistant.errors import ClusterError
-from assistant.policy.limits import CONNECT_SECONDS, FIRST_BYTE_SECONDS, SEND_SECONDS
-
-_ABSENT: Final = "Check the path, or set KUBECONFIG or --context."
-_SHOWN_NAMES: Final = 12
+from assistant.gate.failures import (
+    PROGRESS,
+    NotSentError,
+    Progress,
+    UpstreamError,
+    login_needed,
+    named,
+    redirected,
+    skew_note,
+    tracing,
+)
+from assistant.policy.limits import (
+    CONNECT_SECONDS,
+    FIRST_BYTE_SECONDS,
+    KEEPALIVE_EVERY_SECONDS,
+    KEEPALIVE_IDLE_SECONDS,
+    KEEPALIVE_PROBES,
+    LOGIN_PAUSE_SECONDS,
+    SEND_SECONDS,
+)
 
 # What may lie between reading and passing on; with aiohttp's 64 KiB a large list is one long stop and go (measured).
 _READ_BYTES: Final = 1_048_576
@@ -47,7 +60,13 @@ class Answer:
 
 @dataclass(slots=True)
 class Upstream:
-    """A loaded context: where the API server is and how to be let in."""
+    """A loaded context: where the API server is and how to be let in.
+
+    `authority` and `certificate` are hashes of the CA and of our own client certificate; `rotates` says that reading
+    the token takes time. `reload` loads the context anew, for credentials that have run out or are refused.
+    `distrusted` is called with a sentence when somebody else answers than before: a certificate that is not to be
+    trusted, or another address in the kubeconfig.
+    """
 
     server: str
     context: str
@@ -56,14 +75,58 @@ class Upstream:
     tls_server_name: str | None
     proxy: str | None
     authority: str
+    certificate: str
     token: Callable[[], str]
-    refreshes: bool
+    rotates: bool
+    expired: Callable[[datetime], bool]
+    reload: Callable[[], Upstream]
+    notes: tuple[str, ...] = ()
+    distrusted: Callable[[str], None] = lambda why: None
+    generation: int = 0
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
+    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _no_login_until: float = 0.0
+    _looked_at_clock: bool = False
 
     async def authorization(self) -> dict[str, str]:
-        """Return the credential header; plugins and rotating tokens are asked again when they have run out."""
-        token = await asyncio.to_thread(self.token) if self.refreshes else self.token()
+        """Return the credential header; what has run out is fetched anew. Raises ClusterError where it cannot be."""
+        if self.expired(datetime.now(UTC)):
+            await self.renew(self.generation)
+        token = await self._token_now()
         return {"Authorization": token} if token else {}
+
+    async def renew(self, generation: int) -> bool:
+        """Load the credentials of `generation` anew, once for all who ask. Returns whether they are other ones now.
+
+        Raises ClusterError when there are none to be had, or when the context names another cluster by now.
+        """
+        async with self._renewing:
+            if self.generation != generation:
+                return True
+            if time.monotonic() < self._no_login_until:
+                raise login_needed(self.context, "the API server does not accept the credentials of this context")
+            before = await self._token_now()
+            try:
+                fresh = await asyncio.to_thread(self.reload)
+            except ClusterError:
+                self._refuse_logins()
+                raise
+            if (fresh.server, fresh.authority) != (self.server, self.authority):
+                text = "The kubeconfig names another address or certificate authority than when this gate started."
+                self.distrusted(text)
+                raise UpstreamError("identity-changed", text, "Start the session again, if you expected that.")
+            # Connections in use stay: the pool keeps them apart by their TLS context.
+            other = fresh.certificate != self.certificate
+            self.tls, self.certificate, self.token = fresh.tls, fresh.certificate, fresh.token
+            self.rotates, self.expired = fresh.rotates, fresh.expired
+            self.generation += 1
+            return other or await self._token_now() != before
+
+    async def _token_now(self) -> str:
+        return await asyncio.to_thread(self.token) if self.rotates else self.token()
+
+    def _refuse_logins(self) -> None:
+        self._no_login_until = time.monotonic() + LOGIN_PAUSE_SECONDS
 
     def url(self, raw_target: str) -> yarl.URL:
         """Return the URL for a raw target, whose bytes stay as they are."""
@@ -80,7 +143,7 @@ class Upstream:
     def session(self) -> aiohttp.ClientSession:
         """Return the pooled session that reads use."""
         if self._session is None:
-            self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=30))
+            self._session = _session(limit=0, keepalive_timeout=30)
         return self._session
 
     @asynccontextmanager
@@ -91,17 +154,53 @@ class Upstream:
         headers: Mapping[str, str] | list[tuple[str, str]],
         body: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send one request and yield the answer unread; for reads, reviews and dry runs."""
-        sent = [*(headers.items() if isinstance(headers, Mapping) else headers), *(await self.authorization()).items()]
+        """Send one request and yield the answer unread; for reads, reviews and dry runs.
+
+        Credentials that are refused are fetched anew once. Raises ClusterError for those refused then too, and for a
+        redirection: whoever it names must not get the credentials.
+        """
+        sent = list(headers.items() if isinstance(headers, Mapping) else headers)
+        response = await self._begin(method, raw_target, sent, body)
+        try:
+            if 300 <= response.status < 400 and response.status != 304:
+                raise redirected(response.headers.get("Location", ""), self.server)
+            yield response
+        finally:
+            response.close() if not response.content.at_eof() else response.release()
+
+    async def _begin(
+        self, method: str, raw_target: str, headers: list[tuple[str, str]], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        response, generation = await self._ask(method, raw_target, headers, body)
+        if response.status == 401 and await self.renew(generation):
+            response.close()
+            response, _ = await self._ask(method, raw_target, headers, body)
+        if response.status == 401:
+            response.close()
+            self._refuse_logins()
+            raise login_needed(self.context, "the API server does not accept the credentials of this context")
+        return response
+
+    async def _ask(
+        self, method: str, raw_target: str, headers: list[tuple[str, str]], body: bytes | None
+    ) -> tuple[aiohttp.ClientResponse, int]:
+        sent = [*headers, *(await self.authorization()).items()]
+        generation = self.generation
+        PROGRESS.set(Progress())
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=None)
         request = self.session().request(
             method, self.url(raw_target), headers=sent, data=body, timeout=timeout, **self._options()
         )
-        response = await asyncio.wait_for(request, FIRST_BYTE_SECONDS)
         try:
-            yield response
-        finally:
-            response.close() if not response.content.at_eof() else response.release()
+            response = await asyncio.wait_for(request, FIRST_BYTE_SECONDS)
+        except aiohttp.ClientConnectorCertificateError as error:
+            self.distrusted(named(error).meaning)
+            raise
+        if not self._looked_at_clock:
+            self._looked_at_clock = True
+            note = skew_note(response.headers.get("Date", ""), time.time())
+            self.notes = (*self.notes, note) if note else self.notes
+        return response, generation
 
     async def fetch(
         self, method: str, raw_target: str, headers: Mapping[str, str], body: bytes | None, seconds: float, limit: int
@@ -128,27 +227,39 @@ class Upstream:
         `seconds` is for the whole exchange; None leaves it to the caller (a session may last).
 
         aiohttp sends PUT and DELETE again when a connection breaks before the answer, whatever the connection's age;
-        `_retry_connection` is its only switch, and a test against a breaking server holds it in place.
+        `_retry_connection` is its only switch, and a test against a breaking server holds it in place. Raises
+        NotSentError when there are no credentials to send it with.
         """
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        async with _session(aiohttp.TCPConnector(force_close=True, limit=1)) as session:
-            session._retry_connection = False
+        try:
             given = headers.items() if isinstance(headers, Mapping) else headers
             sent = [*given, *(await self.authorization()).items()]
-            async with session.request(
-                method, self.url(raw_target), headers=sent, data=body, timeout=timeout, **self._options()
-            ) as response:
+        except ClusterError as error:
+            raise NotSentError(error.code, error.meaning, error.hint, detail=error.detail) from error
+        PROGRESS.set(Progress())
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        async with _session(force_close=True, limit=1) as session:
+            session._retry_connection = False
+            try:
+                response = await session.request(
+                    method, self.url(raw_target), headers=sent, data=body, timeout=timeout, **self._options()
+                )
+            except aiohttp.ClientConnectorCertificateError as error:
+                self.distrusted(named(error).meaning)
+                raise
+            async with response:
                 yield response
 
     async def close(self) -> None:
         """Close the pooled connections."""
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(**options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=aiohttp.TCPConnector(socket_factory=_socket, **options),
+        trace_configs=[tracing()],
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
@@ -157,6 +268,21 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         max_line_size=65536,
         max_field_size=65536,
     )
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket that notices a dead network, without which a silent watch would wait for ever."""
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS),
+        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_SECONDS),  # macOS calls it so
+        ("TCP_KEEPINTVL", KEEPALIVE_EVERY_SECONDS),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+    ):
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
 
 
 async def read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -171,114 +297,3 @@ async def read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
             )
         parts.append(chunk)
     return b"".join(parts)
-
-
-def named(error: BaseException) -> ClusterError:
-    """Return a transport failure as what it means."""
-    detail = f"{type(error).__name__}: {error}"[:300]
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            return ClusterError(
-                "The API server's certificate is not trusted.", "Check the certificate authority of this context.",
-                detail=detail,
-            )  # fmt: skip
-        case aiohttp.ClientConnectorDNSError():
-            return ClusterError("The API server's name cannot be resolved.", "Check the network or VPN.", detail=detail)
-        case aiohttp.ClientConnectorError():
-            return ClusterError(
-                "The API server cannot be reached.", "Check the network, VPN and address.", detail=detail
-            )
-        case TimeoutError():
-            return ClusterError(
-                "The API server did not answer in time.", "Try again, or check the network.", detail=detail
-            )
-        case aiohttp.ClientPayloadError():
-            return ClusterError("The API server's answer was cut off.", "Try again.", detail=detail)
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
-            return ClusterError("The API server closed the connection.", "Try again.", detail=detail)
-        case _:
-            return ClusterError(
-                "The API server's answer is not proper HTTP.", "Check what listens there.", detail=detail
-            )
-
-
-def load(kubeconfig: str | None, context: str | None, exec_allow: tuple[str, ...]) -> Upstream:
-    """Load a context. Raises ClusterError for a missing or broken file, an unknown context or a plugin not allowed."""
-    source = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    if not any(Path(part).expanduser().is_file() for part in source.split(os.pathsep) if part):
-        raise ClusterError(f"There is no kubeconfig at {source}.", _ABSENT)
-    try:
-        merged = kube_config.KubeConfigMerger(source)  # type: ignore[no-untyped-call]
-        _check_context(merged, context)
-        loader = kube_config.KubeConfigLoader(  # type: ignore[no-untyped-call]
-            config_dict=merged.config, active_context=context, config_base_path=None
-        )
-        active = loader.current_context
-        _check_exec(merged, active["context"].get("user", ""), exec_allow)
-        settings = client.Configuration()
-        loader.load_and_set(settings)  # type: ignore[no-untyped-call]
-        names = active["context"]
-        return _upstream(settings, str(active["name"]), str(names.get("namespace") or "default"), merged, active)
-    except ClusterError:
-        raise
-    except Exception as error:  # the loader raises whatever YAML, base64 and its own checks raise
-        detail = f"{type(error).__name__}: {error}"[:300]
-        raise ClusterError(
-            f"The kubeconfig {source} cannot be used.", "Check it with: kubectl config view", detail=detail
-        ) from error
-
-
-def _check_context(merged: Any, context: str | None) -> None:
-    if context is None:
-        return
-    names = [str(item["name"]) for item in merged.config.safe_get("contexts") or []]
-    if context not in names:
-        near = difflib.get_close_matches(context, names, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(names[:_SHOWN_NAMES]) or 'none'}."
-        raise ClusterError(f"The kubeconfig has no context {context!r}.", hint)
-
-
-def _check_exec(merged: Any, user_name: str, allowed: tuple[str, ...]) -> None:
-    users = merged.config.safe_get("users") or []
-    user = next((item["user"] for item in users if item["name"] == user_name), None)
-    if user is None:
-        return
-    plugin = user.safe_get("exec")
-    if plugin is not None:
-        command = str(plugin.get("command") or "")
-        if not Path(command).is_absolute() or command not in allowed:
-            raise ClusterError(
-                "This context runs a program to get its credentials, and that program is not allowed.",
-                "Allow it by its absolute path in the setting exec_allow, or use a context without a plugin.",
-                detail=command[:200],
-            )
-    provider = user.safe_get("auth-provider")
-    if provider is not None and str(provider.get("name")) != "oidc":
-        raise ClusterError("This context uses an auth-provider that Kubernetes has removed.", "Use an exec plugin.")
-
-
-def _upstream(settings: Any, context: str, namespace: str, merged: Any, active: Any) -> Upstream:
-    tls = None
-    if str(settings.host).startswith("https"):
-        tls = ssl.create_default_context(cafile=settings.ssl_ca_cert or None)
-        # Cluster certificates made by older tools lack what Python 3.13 asks for beyond RFC 5280's musts.
-        tls.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-        if not settings.verify_ssl:
-            tls.check_hostname = False
-            tls.verify_mode = ssl.CERT_NONE
-        if settings.cert_file:
-            tls.load_cert_chain(settings.cert_file, settings.key_file)
-    user = next(
-        (item["user"] for item in merged.config["users"] if item["name"] == active["context"]["user"]),
-        None,
-    ) if active["context"].get("user") else None  # fmt: skip
-    refreshes = user is not None and any(user.safe_get(key) for key in ("exec", "auth-provider", "tokenFile"))
-    authority = Path(settings.ssl_ca_cert).read_bytes() if settings.ssl_ca_cert else b""
-
-    def token() -> str:
-        return str(settings.get_api_key_with_prefix("BearerToken") or "")
-
-    return Upstream(
-        str(settings.host), context, namespace, tls, settings.tls_server_name or None, settings.proxy or None,
-        hashlib.sha256(authority).hexdigest(), token, refreshes,
-    )  # fmt: skip

@@ -77,6 +77,8 @@ class GateFollower:
 
     async def sync(self) -> None:
         """Take over what the gate holds and the log does not: foreign changes, and outcomes that a crash hid."""
+        for note in (await self._gate.info()).notes:
+            self._note_once(note)
         for proposal, state in await self._gate.proposals():
             known = self._recorder.case.proposal(proposal.id)
             ours = proposal.origin.session == self._recorder.session
@@ -84,8 +86,7 @@ class GateFollower:
                 text = (
                     f"Change {proposal.id} ({proposal.title}) was sent earlier and nobody knows whether it took effect."
                 )
-                if not any(isinstance(e.payload, ev.Noted) and e.payload.text == text for e in self._recorder.events):
-                    self._recorder.emit(ev.Noted(text, "warning"))
+                self._note_once(text)
                 continue
             if known is None and state in SETTLED:
                 continue
@@ -98,6 +99,10 @@ class GateFollower:
             if known and known.state is not state and state in SETTLED:
                 outcome = Outcome(proposal.id, state, self._clock.now(), message="reported by the gate")
                 self._recorder.emit(ev.Concluded(outcome))
+
+    def _note_once(self, text: str) -> None:
+        if not any(isinstance(e.payload, ev.Noted) and e.payload.text == text for e in self._recorder.events):
+            self._recorder.emit(ev.Noted(text, "warning"))
 
     def lost(self, reason: str) -> None:
         """Note that the gate is gone: what waited is void, what was being sent is unknown and never sent again."""

@@ -14,7 +14,7 @@ import yaml
 
 from assistant.domain.proposal import Answer
 from assistant.errors import ClusterError
-from assistant.gate.upstream import load
+from assistant.gate.context import load
 from tests.gate.conftest import OURS, SCALE, Lab, lab, says
 from tests.gate.scripted import ApiServer
 from tests.gate.test_holding import held
