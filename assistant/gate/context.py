@@ -118,8 +118,8 @@ def _from_plugin(merged: Any, names: Any, user: dict[str, Any]) -> Credential | 
     if plugin is None:
         return None
     clusters = merged.config.value.get("clusters") or ()
-    cluster = next((item["cluster"].value for item in clusters if item["name"] == names["cluster"]), {})
-    given = run_plugin(plugin, cluster)
+    found = (item.value.get("cluster") for item in clusters if item["name"] == names.get("cluster"))
+    given = run_plugin(plugin, next(found, None) or {})
     if given.token:
         user["token"] = given.token
     if given.certificate_pem:

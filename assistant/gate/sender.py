@@ -87,7 +87,11 @@ class Sender:
             failure = named(error)
             return Sent(ProposalState.FAILED, message=f"Nothing was sent: {failure.meaning} {failure.hint}")
         except (aiohttp.ClientError, TimeoutError, OSError, ClusterError) as error:
-            meaning = named(error).meaning
+            failure = named(error)
+            meaning = failure.meaning
+            if failure.code == "upstream-connect-timeout" and not status:
+                # The time for all of it was up while there was no connection yet.
+                return Sent(ProposalState.FAILED, message=f"Nothing was sent: {meaning} {failure.hint}")
             if 200 <= status < 300:
                 return Sent(ProposalState.APPLIED, status, f"Applied, but the answer was not whole: {meaning}")
             if 400 <= status < 500:
