@@ -130,4 +130,6 @@ async def bench(
             ready["data_url"], ready["data_token"], ready["ca_pem"], sleep=clock.sleep, dice=lambda: 1.0,
             patience=patience,
         ) as client:  # fmt: skip
-            yield Bench(wire, made, client, clock, Screen(clock))
+            made_bench = Bench(wire, made, client, clock, Screen(clock))
+            await made_bench.reader.kinds(made_bench.screen)
+            yield made_bench
