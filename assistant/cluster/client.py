@@ -149,9 +149,9 @@ class ClusterClient:
         accept: str = ACCEPT,
         *,
         told: Told | None = None,
-        most: int = limits.READ_PAGE_BYTES,
+        most: int = 0,
     ) -> bytes:
-        """Return the body of a GET, at most `most` bytes; `told` hears of every wait before another try.
+        """Return the body of a GET, at most `most` bytes (0: a page's); `told` hears of every wait before another try.
 
         Raises NotFoundError, ForbiddenError, TooLargeError, GateLostError, or ClusterError for any other status, a
         time-out or a lost connection.
@@ -162,6 +162,7 @@ class ClusterClient:
         self, path: str, query: Mapping[str, str] | None, accept: str, told: Told | None, most: int, *, cut: bool
     ) -> Reply:
         url = self._base.with_path(path).with_query(dict(query or {}))
+        most = most or limits.READ_PAGE_BYTES
         tries, waited = 0, 0.0
         while True:
             tries += 1
@@ -221,6 +222,9 @@ class ClusterClient:
                 detail = f"{type(error).__name__}: {error}"
                 raise GateLostError(text, "Pilothouse starts a new one; ask again.", detail=detail) from error
             except aiohttp.ClientError as error:
+                if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+                    text = "The answer cannot be unpacked: it is not what it says."
+                    raise ClusterError(text, "Something in between may have changed it.") from error
                 text = "The connection to the gate or the cluster broke."
                 detail = f"{type(error).__name__}: {error}"[:300]
                 raise BrokenOffError(text, "Try again.", detail=detail) from error
@@ -232,7 +236,7 @@ class ClusterClient:
         accept: str = ACCEPT,
         *,
         told: Told | None = None,
-        most: int = limits.READ_PAGE_BYTES,
+        most: int = 0,
     ) -> dict[str, Any]:
         """Return the JSON object of a GET. Raises like `get_bytes`, and ClusterError for a body that is none."""
         reply = await self._get(path, query, accept, told, most, cut=False)
