@@ -88,6 +88,7 @@ class ScriptedGate:
         self.decisions: list[Decision] = []
         self.sent: list[str] = []
         self.dead = False
+        self.notes: tuple[str, ...] = ()
         self.next_decision: ProposalState | None = None
         self.next_outcome = ProposalState.APPLIED
         self.before_execute: Callable[[], Awaitable[None]] | None = None
@@ -110,7 +111,8 @@ class ScriptedGate:
 
     async def info(self) -> GateInfo:
         self._alive()
-        return GateInfo("g1", "prod-eu", "c-1", "v1.36.0", "shop", "alice", "ask", False, "https://127.0.0.1:1", "k")
+        url = "https://127.0.0.1:1"
+        return GateInfo("g1", "prod-eu", "c-1", "v1.36.0", "shop", "alice", "ask", False, url, "k", self.notes)
 
     async def propose(self, action: Action, origin: Origin, key: str) -> Proposal:
         self._alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -106,7 +107,7 @@ class TestReads:
     async def test_do_not_fall_in_step_with_others(self, it: Bench) -> None:
         waits = []
         for dice in (0.0, 0.5, 1.0):
-            it.client._dice = lambda dice=dice: dice
+            it.client._dice = partial(float, dice)
             it.reader.refresh("shop")
             it.wire.faults["list"] = [failing(503)]
             await it.read("list")

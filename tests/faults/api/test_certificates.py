@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def settings(folder: Path, wire: Wire) -> Settings:
     )  # fmt: skip
 
 
-BAD = {
+BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "expired": ("has expired", {"since": -2 * DAY, "until": -HOUR}),
     "of the future": ("is not valid yet", {"since": HOUR, "until": DAY}),
     "for another name": ("is for another name", {"name": "192.0.2.1"}),

@@ -43,7 +43,6 @@ async def stuck(seen: Seen, writer: Writer) -> None:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONNECT_SECONDS", "FIRST_BYTE_SECONDS", "SEND_SECONDS"):
         monkeypatch.setattr(f"assistant.gate.upstream.{name}", SHORT)
-    monkeypatch.setattr("assistant.gate.preview.PREVIEW_SECONDS", SHORT)
 
 
 @contextlib.contextmanager
