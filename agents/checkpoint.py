@@ -28,7 +28,7 @@ MAGIC: Final = b"SQLite format 3\x00"
 
 
 class Scrubbing(JsonPlusSerializer):
-    """Writes no secret. A change whose body held one cannot be proposed from a checkpoint: the gate refuses placeholders.
+    """Writes no secret. A change that held one cannot be proposed from a checkpoint: the gate refuses placeholders.
 
     Only texts change; keys, numbers and the shape stay, so that resuming finds its place.
     """

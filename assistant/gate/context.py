@@ -119,7 +119,7 @@ def _from_plugin(merged: Any, names: Any, user: dict[str, Any]) -> Credential | 
         return None
     clusters = merged.config.value.get("clusters") or ()
     found = (item.value.get("cluster") for item in clusters if item["name"] == names.get("cluster"))
-    given = run_plugin(plugin, next(found, None) or {})
+    given = run_plugin(plugin, next(found, {}) or {})
     if given.token:
         user["token"] = given.token
     if given.certificate_pem:

@@ -151,7 +151,7 @@ class _Walk:
     def _below(self, name: str, item: Any, kind: str, depth: int) -> Any:
         """Redact what stands right below a sensitive name: a list of values, or a wrapper such as `{"value": ...}`."""
         if isinstance(item, list):
-            clean = [self._named(name, each) if isinstance(each, str) else each for each in item]
+            clean: Any = [self._named(name, each) if isinstance(each, str) else each for each in item]
         else:
             clean = {key: self._named(name, each) if key in _WRAPPING else each for key, each in item.items()}
         return self.any(clean, kind, depth + 1)

@@ -28,12 +28,12 @@ from assistant.domain.proposal import Answer, Decision, Origin, Proposal, Propos
 from assistant.errors import PilothouseError
 from assistant.gate import faults
 from assistant.gate.broker import Broker
+from assistant.gate.context import load
 from assistant.gate.governor import Governor
 from assistant.gate.identity import identify
 from assistant.gate.prepare import Prepared
 from assistant.gate.preview import Examiner
 from assistant.gate.sender import Sender
-from assistant.gate.upstream import load
 from assistant.policy.api_path import Refused
 from assistant.policy.classify import classify, with_body
 from assistant.policy.contexts import policy_for, read_rule

@@ -112,7 +112,7 @@ class ScriptedGate:
     async def info(self) -> GateInfo:
         self._alive()
         url = "https://127.0.0.1:1"
-        return GateInfo("g1", "prod-eu", "c-1", "v1.36.0", "shop", "alice", "ask", False, url, "k", self.notes)
+        return GateInfo("g1", "prod-eu", "c-1", "v1.36.0", "shop", "alice", "ask", False, url, "k", notes=self.notes)
 
     async def propose(self, action: Action, origin: Origin, key: str) -> Proposal:
         self._alive()

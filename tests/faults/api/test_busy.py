@@ -142,9 +142,10 @@ class TestDryRuns:
 
 
 class TestChanges:
-    @pytest.mark.parametrize("retry_after", ["0", "3", "3600", "garbage", date_in(30)])
+    @pytest.mark.parametrize("retry_after", ["0", "3", "3600", "garbage", "a date"])
     async def test_that_a_busy_server_refuses_are_not_sent_again(self, it: Bench, retry_after: str) -> None:
-        outcome = await it.change(*[failing(429, "too many", Retry_After=retry_after)] * 5)
+        given = date_in(30) if retry_after == "a date" else retry_after
+        outcome = await it.change(*[failing(429, "too many", Retry_After=given)] * 5)
         assert outcome.state is State.FAILED
         assert "asked to wait" in outcome.message
         assert "not sent again" in outcome.message

@@ -219,7 +219,7 @@ class TestDeadNetwork:
             await asyncio.wait_for(arrived.wait(), 10)
             session = it.lab.gate.upstream.session()
             assert session.connector is not None
-            held = [p.transport.get_extra_info("socket") for p in session.connector._acquired]  # type: ignore[attr-defined]
+            held = [p.transport.get_extra_info("socket") for p in session.connector._acquired if p.transport]
             asking.cancel()
             options = [
                 [s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
