@@ -211,6 +211,22 @@ class TestSending:
             assert outcome.message == "1 of 2 deleted, 1 not sent (b); stopped because the approval ran out."
             assert kept(here) == ["b"]
 
+    async def test_stops_where_a_person_stops_everything(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = Sender.send
+
+        async def send(self: Sender, examined: Any, mark: Any) -> Sent:
+            here.gate.broker.stop("grace", "")
+            return await real(self, examined, mark)
+
+        monkeypatch.setattr(Sender, "send", send)
+        async with shop(tmp_path, *maps("a", "b")) as here:
+            proposal = await here.propose("DELETE", MAPS)
+            await approved(here, proposal)
+            outcome = await here.control.execute(proposal.id)
+            told = "1 of 2 deleted, 1 not sent (b); stopped because grace stopped all changes."
+            assert outcome.message == told
+            assert kept(here) == ["b"]
+
     @pytest.mark.parametrize("step", ["part_intent", "part_ended"])
     async def test_stops_where_the_journal_cannot_be_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
