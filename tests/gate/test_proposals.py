@@ -206,8 +206,8 @@ class TestQuotaAndLimits:
 
 
 class TestWebhooks:
-    def hook(self, resources: list[str], policy: str = "Fail", **more: Any) -> Obj:
-        rule = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": resources}
+    def hook(self, resources: list[str], policy: str = "Fail", versions: str = "*", **more: Any) -> Obj:
+        rule = {"apiGroups": ["*"], "apiVersions": [versions], "operations": ["*"], "resources": resources}
         hook = {
             "name": "guard.policy.example", "failurePolicy": policy, "rules": [rule], "sideEffects": "None",
             "clientConfig": {"service": {"namespace": "guard", "name": "guard"}}, **more,
@@ -235,6 +235,11 @@ class TestWebhooks:
             ({"resources": ["deployments"], "policy": "Ignore"}, (), PASS, "guard.policy.example"),
             ({"resources": ["pods"]}, (), WARN, "new pods would not be created"),
             ({"resources": ["services"]}, (), PASS, "No admission webhook matches"),
+            ({"resources": ["deployments"], "versions": "v1beta1"}, (), WARN, "the API server would refuse this"),
+            (
+                {"resources": ["deployments"], "versions": "v1beta1", "matchPolicy": "Exact"}, (), PASS,
+                "No admission webhook matches",
+            ),
             ({"resources": ["deployments/scale"]}, (), PASS, "No admission webhook matches"),
             (
                 {"resources": ["*"], "namespaceSelector": {"matchLabels": {"guarded": "yes"}}}, (), PASS,
