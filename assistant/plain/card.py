@@ -29,13 +29,8 @@ def card_lines(
 ) -> list[SafeText]:
     """Return everything a person needs to decide: request, diff, checks, impact, risk, undo, expiry, how to answer.
 
-<<<<<<< HEAD
-    With `whole`, an object that would be deleted is printed in full as well; `answering` false leaves out how to
-    answer, for whoever reads it without being able to decide.
-=======
     With `whole`, an object that would be deleted is printed in full as well; `answering` false leaves out the last,
     for whoever reads it without being able to decide.
->>>>>>> 24abed3 (The stop ends a change to several objects between two of them)
     """
     origin = proposal.origin
     who = "this session" if origin.kind == "session" else f"another client, {origin.client}"

@@ -26,12 +26,14 @@ PERCENT: Final = re.compile(r"(?:[\w.~*+-]|%[0-9A-Fa-f]{2}){3,}")
 _GZIP: Final = b"\x1f\x8b"
 _UNZIPPED_BYTES: Final = 4 * 1024 * 1024
 _MIN_WIDTH: Final = 40
+_WIDTHS: Final = frozenset({60, 64, 65, 70, 72, 76, 77, 78, 79, 80, 100, 120, 132})
 _MAX_LINES: Final = 2000
 # How a line begins that cannot continue another one: a time or a level.
 _NEW_LINE: Final = re.compile(
     r"\d{4}[-/]\d\d[-/]\d\d|\d\d?:\d\d:\d\d|[IWEF]\d{4} \d|(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL)\b"
 )
 # How a line begins that rather stands for itself: a field, a list item, a bracket, a frame of a stack.
+_REST_OF_TOKEN: Final = re.compile(r"(?=[^\s]*[0-9A-Z])(?=[^\s]*[A-Za-z])[A-Za-z0-9+/_=.~%!@#^*?-]{5,}")
 _OWN_START: Final = re.compile(r"[\"']?[A-Za-z_][\w./-]{0,60}[\"']?(?:: |:$|\s?= )|[-*#|>] |[\[{(<}\])]|at ")
 
 
@@ -77,16 +79,24 @@ def _readable(raw: bytes) -> str:
 def wrapped(text: str) -> Iterator[tuple[int, int, str, bool]]:
     """Yield (start, end, joined, sure) for passages that look hard-wrapped: lines of the greatest length and one.
 
-    A terminal, `base64` or `fold` breaks at one width, so only the longest lines can be continued. Not `sure` where a
-    line begins like something of its own (a field, a time): then it is a continuation only if that explains more.
+    A terminal, `base64` or `fold` breaks at one width, so only the longest lines of a passage, or lines of a usual
+    width, can be continued. Not `sure` where a line begins like something of its own (a field, a time): then it is a
+    continuation only if that explains more.
     """
+    offset = 0
+    for block in text.split("\n\n"):
+        yield from ((start + offset, end + offset, joined, sure) for start, end, joined, sure in _wrapped(block))
+        offset += len(block) + 2
+
+
+def _wrapped(text: str) -> Iterator[tuple[int, int, str, bool]]:
     lines = text.split("\n")
     width = max(map(len, lines))
     if len(lines) < 2 or width < _MIN_WIDTH:
         return
-    offset, start, sure = 0, -1, True
+    offset, start, body, sure = 0, -1, -1, True
     parts: list[str] = []
-    for line in lines:
+    for index, line in enumerate(lines):
         if start >= 0 and _NEW_LINE.match(line):
             if len(parts) > 1:
                 yield start, offset - 1, _one(parts), sure
@@ -96,14 +106,28 @@ def wrapped(text: str) -> Iterator[tuple[int, int, str, bool]]:
             rest = line[blanks:] if line[:blanks].isspace() else line
             sure = sure and bool(rest) and not rest[0].isspace() and not _OWN_START.match(rest)
             parts.append(rest)
-            if len(line) != width or len(parts) > _MAX_LINES:
+            # A first line with something before it is longer than those that follow; these are of one width.
+            body = len(line) if len(parts) == 2 else body
+            more = len(line) == body >= _MIN_WIDTH and (
+                body == len(parts[0]) or _goes_on("".join(lines[index + 1 : index + 2]))
+            )
+            if not more or len(parts) > _MAX_LINES:
                 yield start, offset + len(line), _one(parts), sure
                 start = -1
-        elif len(line) == width:
-            start, parts, sure = offset, [line], True
+        elif len(line) >= _MIN_WIDTH:
+            usual = len(line) == width or len(line) in _WIDTHS
+            # Where something stands before the first line (the time of a log), only what follows tells.
+            if usual or (index + 1 < len(lines) and _goes_on(lines[index + 1])):
+                start, parts, sure = offset, [line], True
         offset += len(line) + 1
     if len(parts) > 1 and start >= 0:
         yield start, offset - 1, _one(parts), sure
+
+
+def _goes_on(line: str) -> bool:
+    """Say whether a line begins with what can be the rest of a credential and hardly anything else."""
+    found = _REST_OF_TOKEN.match(line)
+    return found is not None and not _NEW_LINE.match(line) and not _OWN_START.match(line)
 
 
 def _one(parts: list[str]) -> str:

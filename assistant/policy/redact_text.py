@@ -129,7 +129,7 @@ def _rejoined(text: str, mark: Mark, depth: int) -> str:
         if not many:
             continue
         broken, few = _pass(before + text[start:end] + after, mark, depth)
-        if many > few or (sure and whole.replace("\n", "") != broken.replace("\n", "")):
+        if many > few or (sure and many == few and whole.replace("\n", "") != broken.replace("\n", "")):
             out += [text[last:start], joined]
             last = end
     return "".join(out) + text[last:] if out else text
@@ -227,7 +227,7 @@ class _Work:
 
     def value(self, match: re.Match[str], kind: str) -> str:
         head, value = match.group("a"), match.group("v")
-        if MARKER in value or spared(value):
+        if MARKER in value or head.endswith(MARKER) or spared(value):
             return match.group(0)
         return head + self.mark(kind, value)
 

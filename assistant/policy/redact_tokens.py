@@ -35,8 +35,8 @@ PREFIXED: Final = re.compile(
 PEM: Final = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
     r"(?:(?:(?!-----(?:BEGIN|END))[\s\S]){0,20000}-----END [A-Z0-9 ]*-----"
-    r"|[A-Za-z0-9+/=\\]*"
-    r"(?:[ \t]*\r?\n(?:[^\n]{0,80}[ \t])?[A-Za-z0-9+/=]{12,}(?=[\s\"',]|$)|[ \t]*\r?\n(?=[ \t]*\r?\n))*"
+    r"|[A-Za-z0-9+/=\\]*(?:[ \t]*\r?\n(?:[^\n]{0,80}[ \t])?[A-Za-z0-9+/=]{12,}"
+    r"|[ \t]*\r?\n(?=[ \t]*\r?\n))*"
     r"(?:[ \t]*\r?\n[A-Za-z0-9+/=]+(?=\s*$))?)"
 )
 PEM_BASE64: Final = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]{12,}")

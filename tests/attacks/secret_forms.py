@@ -18,6 +18,7 @@ CORPUS: Final[dict[str, Any]] = yaml.safe_load(
     gzip.decompress((Path(__file__).parents[1] / "unit" / "policy" / "data" / "secrets.yaml.gz").read_bytes())
 )
 WINDOW: Final = 12
+LARGE_TEXT: Final = 100_000
 
 
 def secret_of(entry: dict[str, Any]) -> str:
@@ -30,13 +31,28 @@ def text_of(entry: dict[str, Any]) -> str:
 
 def leaked(out: str, secret: str) -> bool:
     """Say whether a text still tells the secret: whole, any 12 characters of it, encoded once, or over a line break."""
-    windows = {secret[i : i + WINDOW] for i in range(len(secret) - WINDOW + 1)} or {secret}
+    joined = out.replace("\r", "").replace("\n", "")
+    return any(form in out or form in joined for form in _forms(out, secret))
+
+
+def trace(out: str, secret: str) -> str:
+    """Return what stands around the first trace of a secret, for people who look for the hole."""
+    joined = out.replace("\r", "").replace("\n", "")
+    for text in (out, joined):
+        for form in _forms(out, secret):
+            if (at := text.find(form)) >= 0:
+                return text[max(0, at - 60) : at + 60]
+    return ""
+
+
+def _forms(out: str, secret: str) -> set[str]:
+    # In a large text a leak of a few characters more than the window is enough to look for.
+    step = 4 if len(out) > LARGE_TEXT else 1
+    windows = {secret[i : i + WINDOW] for i in range(0, len(secret) - WINDOW + 1, step)} or {secret}
     raw = secret.encode()
     # Base64 of a part depends on where the part stands in its group of three bytes.
     encoded = {base64.b64encode(raw[n:]).decode().rstrip("=")[:-2] for n in range(3) if len(raw) > n + 6}
-    forms = windows | {quote(secret, safe=""), raw.hex()} | {form for form in encoded if len(form) >= WINDOW}
-    joined = out.replace("\r", "").replace("\n", "")
-    return any(form in out or form in joined for form in forms)
+    return windows | {quote(secret, safe=""), raw.hex()} | {form for form in encoded if len(form) >= WINDOW}
 
 
 # Wrappers ------------------------------------------------------------------------------------------------------
