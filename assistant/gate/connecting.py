@@ -93,7 +93,8 @@ class ConnectExaminer(Examiner):
         if not target.uid:
             raise ClusterError("What to connect to has no uid, so nothing can be bound to it.", "Look at the object.")
         access = await self._access_now(verdict)
-        checks = [access]
+        bound = f"Bound to uid {target.uid}, whatever its state; looked at again right before it opens."
+        checks = [access, Check("fresh", CheckResult.PASS, bound)]
         if problem := container_problem(wanted, live):
             checks.append(Check("container", CheckResult.WARN, problem))
         reasons = [f"critical by its request ({verdict.rule})", "what happens in it cannot be seen"]

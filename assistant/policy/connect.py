@@ -220,21 +220,21 @@ def impact_of_connect(asked: Connect, live: Obj) -> tuple[Impact, ...]:
     lines: list[Impact] = []
     match asked.sub, asked.kind:
         case "exec" | "attach", _:
-            lines.append(Impact("direct", "It acts with the container's rights, files and network.", at_least=True))
+            lines.append(Impact("direct", "It acts with the container's rights, files and network."))
             account = at(live, "spec", "serviceAccountName", default="default")
             if at(live, "spec", "automountServiceAccountToken") is not False:
-                lines.append(Impact("follows", f"It may use the API as service account {account}.", at_least=True))
+                lines.append(Impact("follows", f"It may use the API as service account {account}."))
         case "portforward", _:
-            lines.append(Impact("direct", "The client reaches the pod past every NetworkPolicy.", at_least=True))
+            lines.append(
+                Impact("direct", "The client reaches the pod by way of its node, where NetworkPolicies seldom hold.")
+            )
         case _, "Node":
             text = "The kubelet answers to it: that can run a command in every pod of the node."
-            lines.append(Impact("direct", text, at_least=True))
+            lines.append(Impact("direct", text))
         case _:
-            lines.append(Impact("direct", "The program behind it may act on the request, a GET too.", at_least=True))
+            lines.append(Impact("direct", "The program behind it may act on the request, a GET too."))
     if asked.kind == "Pod" and powerful(live):
-        lines.append(
-            Impact("follows", "The pod can act on its node: it is privileged or shares the host.", at_least=True)
-        )
+        lines.append(Impact("follows", "The pod can act on its node: it is privileged or shares the host."))
     return tuple(lines)
 
 

@@ -155,7 +155,7 @@ async def test_the_card_says_what_will_run(tmp_path: Path) -> None:
         ]  # fmt: skip
         assert proposal.undo.text.startswith("none")
         assert proposal.action.target.uid == "pod-uid-1"
-        assert {c.name: c.result for c in proposal.checks} == {"access": CheckResult.PASS}
+        assert {c.name: c.result for c in proposal.checks} == {"access": CheckResult.PASS, "fresh": CheckResult.PASS}
         assert any("service account default" in line.text for line in proposal.impact)
 
 
