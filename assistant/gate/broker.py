@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -50,6 +50,7 @@ class Broker:
     ) -> None:  # fmt: skip
         """Keep the parts; without a sender the gate only observes."""
         self.stopped = ""
+        self.end_sessions: Callable[[], None] = lambda: None
         self.news = News()
         self._last_look = LastLook(examiner, governor, clock)
         self._governor = governor
@@ -294,10 +295,11 @@ class Broker:
     def stop(self, by: str, why: str) -> int:
         """Void all that waits or is approved and drop the way to write, for good. Returns how many that ended.
 
-        What is being sent already cannot be recalled; its outcome is recorded.
+        Sessions end. What is being sent already cannot be recalled; its outcome is recorded.
         """
         self.stopped = f"{by} stopped all changes" + (f": {why}" if why else "")
         self._sender = None
+        self.end_sessions()
         waiting = [held for held in self._held.values() if held.state in (State.OPEN, State.APPROVED)]
         for held in waiting:
             self._conclude(held, State.VOID, f"{self.stopped}; nothing was sent.")

@@ -113,6 +113,7 @@ async def start(settings: Settings) -> Running:
         production, url, str(kubeconfig), in_force(settings, policy), notes=upstream.notes,
     )  # fmt: skip
     tunnels = Tunnels(journal)
+    broker.end_sessions = tunnels.stop
     proxy = Proxy(
         upstream, broker, redactor, journal, tunnels, hold_seconds=settings.hold_seconds, protected=policy.protected,
         ours=door.ours,

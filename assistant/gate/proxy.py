@@ -149,7 +149,7 @@ class Proxy:
             raise Refused(verdict.rule, text, 403)
         body = await _body(request)
         question = asked_digest(_client(request), request.method, request.raw_path, body.decode(errors="replace"))
-        if granted := self._answers.granted(question):
+        if not self._broker.stopped and (granted := self._answers.granted(question)):
             line = {"method": request.method, "path": verdict.path, "client": _client(request)}
             self._journal.passed({**line, "granted": granted})
             return await self._pass(request, verdict, body)

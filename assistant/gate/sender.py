@@ -64,6 +64,9 @@ class Sender:
 
     async def send(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
         """Send the request as prepared. Every way that this can end is a value; what is unknown is looked at once."""
+        if examined.prepared.raw:
+            # What a session did to an object, if it did, cannot be told from the object.
+            return await self._open(examined, mark_sent)
         sent = await self._send(examined, mark_sent)
         if sent.state is not ProposalState.UNKNOWN:
             return sent
@@ -71,8 +74,6 @@ class Sender:
 
     async def _send(self, examined: Examined, mark_sent: Callable[[], None]) -> Sent:
         prepared = examined.prepared
-        if prepared.raw:
-            return await self._open(examined, mark_sent)
         status = 0
         headers: Mapping[str, str] = {}
         body = b""
@@ -115,7 +116,11 @@ class Sender:
                 failure = named(error)
                 return Sent(ProposalState.FAILED, message=f"Nothing was sent: {failure.meaning} {failure.hint}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                text = f"It was sent, and whether it took effect is not known: {named(error).meaning}"
+                failure = named(error)
+                if failure.code == "upstream-connect-timeout":
+                    text = f"Nothing was sent: {failure.meaning} {failure.hint}"
+                    return Sent(ProposalState.FAILED, message=text)
+                text = f"It was sent, and whether it took effect is not known: {failure.meaning}"
                 return Sent(ProposalState.UNKNOWN, message=text)
             mark_sent()
             state, message, whole = _opening(examined, prepared, response)

@@ -102,6 +102,7 @@ class Tunnels:
         """Keep the journal, which hears of each end."""
         self._journal = journal
         self._running: set[asyncio.Task[Any]] = set()
+        self._stopped = False
 
     @property
     def count(self) -> int:
@@ -113,6 +114,9 @@ class Tunnels:
 
         Raises ClusterError when the session ended before it began.
         """
+        if self._stopped and opened.switched:
+            await opened.close()
+            raise ClusterError("All changes were stopped, and this session with them.", "Start the gate anew.")
         return await (self._session(request, opened) if opened.switched else _stream(request, opened))
 
     async def _session(self, request: web.BaseRequest, opened: Opened) -> web.StreamResponse:
@@ -142,10 +146,15 @@ class Tunnels:
         """Finish closing what nobody will take, because its client is gone."""
         self._task(closing)
 
-    async def close(self) -> None:
-        """End every session."""
+    def stop(self) -> None:
+        """End every session, and each one that is being opened now; there will be no other."""
+        self._stopped = True
         for task in list(self._running):
             task.cancel()
+
+    async def close(self) -> None:
+        """End every session and wait for it."""
+        self.stop()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

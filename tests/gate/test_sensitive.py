@@ -129,6 +129,17 @@ async def test_a_journal_that_cannot_be_written_stops_a_granted_one(here: Lab, m
     assert asked(here) == 1
 
 
+async def test_a_stop_takes_a_yes_back(here: Lab) -> None:
+    async with foreign(here) as client:
+        task = asyncio.create_task(get(client))
+        await here.control.decide(says(await held(here.control)))
+        await task
+        await here.control.stop("grace", "")
+        status, body = await get(client)
+        assert (status, b"stopped all changes" in body) == (403, True)
+    assert asked(here) == 1
+
+
 async def test_a_failed_one_is_asked_again(here: Lab) -> None:
     here.server.raw["/metrics"] = (500, {}, b"")
     async with foreign(here) as client:

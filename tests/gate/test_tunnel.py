@@ -453,6 +453,7 @@ async def test_an_answer_that_opens_nothing_is_told_as_it_is_and_not_tried_again
         outcome = await here.control.outcome(proposal.id)
         assert outcome is not None
         assert outcome.state is state
+        assert "Read again" not in outcome.message
         assert len(upstream(here).opened) == 1
 
 
@@ -497,6 +498,35 @@ class TestEnds:
             await here.gate.tunnels.close()
             assert await client.rest() == b""
             assert [entry["by"] for entry in passed(here)] == ["gate"]
+
+    async def test_of_all_changes_ends_both_for_good(self, tmp_path: Path) -> None:
+        async with door(tmp_path) as here, opened(here) as (client, _):
+            await here.control.stop("grace", "something is off")
+            assert await client.rest() == b""
+            async with wire(here) as late:
+                await late.ask("GET", EXEC, WEBSOCKET)
+                assert "stopped all changes" in (await late.answer())[1]["message"]
+            assert len(upstream(here).opened) == 1
+
+    async def test_of_all_changes_ends_one_that_is_being_opened(self, tmp_path: Path) -> None:
+        reached, answer_now, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def late(arrived: Arrived, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.set()
+            await answer_now.wait()
+            writer.write(switch(arrived))
+            assert await reader.read() == b""
+            over.set()
+
+        async with door(tmp_path, script=late) as here, wire(here) as client:
+            await client.ask("GET", EXEC, WEBSOCKET)
+            await here.control.decide(says(await held(here.control)))
+            await asyncio.wait_for(reached.wait(), 10)
+            await here.control.stop("grace", "")
+            answer_now.set()
+            status, body = await client.answer()
+            assert (status, "stopped" in body["message"]) == (502, True)
+            await asyncio.wait_for(over.wait(), 10)
 
 
 async def test_the_client_s_first_bytes_may_come_before_the_answer(tmp_path: Path) -> None:
