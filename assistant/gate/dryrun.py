@@ -15,6 +15,7 @@ from assistant.policy.api_path import ApiPath
 from assistant.policy.classify import BUILT_IN_GROUPS
 from assistant.policy.limits import MAX_PREVIEW_BYTES, PREVIEW_SECONDS
 from assistant.policy.redact import Redactor
+from assistant.policy.retry import BUSY, refused_by_budget
 from assistant.policy.sanitize import safe
 from assistant.policy.surroundings import Obj, at
 
@@ -44,7 +45,8 @@ async def dry_run(upstream: Upstream, redactor: Redactor, api: ApiPath, prepared
         return Dry(Check(NAME, CheckResult.UNKNOWN, f"No answer: {meaning}"), None)
     value = value if isinstance(value, dict) else {}
     message = str(safe(redactor.text(str(value.get("message", "")))[0][:500]))
-    if answer.status >= 500 or answer.status == 429 or 300 <= answer.status < 400:
+    busy = answer.status == BUSY and not refused_by_budget(value)
+    if answer.status >= 500 or busy or 300 <= answer.status < 400:
         return Dry(Check(NAME, CheckResult.UNKNOWN, f"The server could not make it: {message}"), None)
     if answer.status >= 400:
         return Dry(Check(NAME, CheckResult.FAIL, f"The server would refuse this: {message}"), None)

@@ -25,7 +25,7 @@ from assistant.gate.wire_redaction import parsed_kind, redact_body
 from assistant.policy.connect import read_upgrade
 from assistant.policy.limits import MAX_PREVIEW_BYTES, SEND_SECONDS
 from assistant.policy.redact import Redactor
-from assistant.policy.retry import asked_seconds, spoken
+from assistant.policy.retry import BUSY, asked_seconds, refused_by_budget, spoken
 from assistant.policy.sanitize import safe
 from assistant.policy.surroundings import at
 
@@ -109,7 +109,7 @@ class Sender:
                 async with asyncio.timeout(SEND_SECONDS):
                     response = await stack.enter_async_context(
                         self._upstream.write(
-                            prepared.method, prepared.raw_target, prepared.carried, prepared.payload, seconds=None
+                            prepared.method, prepared.raw_target, prepared.carried, prepared.payload, lasting=True
                         )
                     )
             except _NOT_CONNECTED as error:
@@ -156,7 +156,7 @@ class Sender:
         if body and not said and not message:
             message = f"The answer: {excerpt(body, content_type)}."
         if 400 <= status < 500:
-            text = f"{_refused(status, headers, self._upstream.context)} {message}".strip()
+            text = f"{_refused(status, headers, said, self._upstream.context)} {message}".strip()
             return Sent(ProposalState.FAILED, status, text, "", shown, content_type)
         if 300 <= status < 400:
             message = redirected(headers.get("Location", ""), self._upstream.server).meaning
@@ -207,13 +207,13 @@ def _opening(
     return ProposalState.UNKNOWN, text, False
 
 
-def _refused(status: int, headers: Mapping[str, str], context: str) -> str:
+def _refused(status: int, headers: Mapping[str, str], said: object, context: str) -> str:
     if status == 409:
         return "It changed since you looked; nothing was changed."
     if status == 401:
         error = login_needed(context, "the API server does not accept the credentials of this context")
         return f"Nothing was changed. {error.meaning} {error.hint}"
-    if status == 429:
+    if status == BUSY and not refused_by_budget(said):
         asked = asked_seconds(headers.get("Retry-After", ""), headers.get("Date", ""), datetime.now(UTC))
         how_long = f" {spoken(asked)}" if asked else ""
         return f"The API server asked to wait{how_long}; nothing was changed, and it is not sent again."

@@ -220,11 +220,11 @@ class Upstream:
         raw_target: str,
         headers: Mapping[str, str] | tuple[tuple[str, str], ...],
         body: bytes | None,
-        seconds: float | None = SEND_SECONDS,
+        lasting: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a change once: a fresh connection, nothing that could send it again.
 
-        `seconds` is for the whole exchange; None leaves it to the caller (a session may last).
+        The whole exchange has `SEND_SECONDS`; with `lasting` its time is the caller's to bound (a session may last).
 
         aiohttp sends PUT and DELETE again when a connection breaks before the answer, whatever the connection's age;
         `_retry_connection` is its only switch, and a test against a breaking server holds it in place. Raises
@@ -236,7 +236,7 @@ class Upstream:
         except ClusterError as error:
             raise NotSentError(error.code, error.meaning, error.hint, detail=error.detail) from error
         PROGRESS.set(Progress())
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None if lasting else SEND_SECONDS, sock_connect=CONNECT_SECONDS)
         async with _session(force_close=True, limit=1) as session:
             session._retry_connection = False
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 from assistant.policy.limits import READ_TRIES, READ_WAIT_SECONDS, READ_WAITS
 
@@ -32,6 +32,13 @@ class GiveUp:
     """Do not try again. `why` says what else would have been waited for, "" where the failure says everything."""
 
     why: str = ""
+
+
+def refused_by_budget(status: Any) -> bool:
+    """Say whether a 429 is a PodDisruptionBudget's no to an eviction, and no sign of load (policy/v1 Eviction)."""
+    details = status.get("details") if isinstance(status, dict) else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return any(isinstance(cause, dict) and cause.get("reason") == "DisruptionBudget" for cause in causes or ())
 
 
 def asked_seconds(retry_after: str, date: str, now: datetime) -> float | None:
