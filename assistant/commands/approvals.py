@@ -139,7 +139,7 @@ def _list(held: list[Row], alone: dict[str, str], answered: int, form: str) -> i
 
 
 async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, state: ProposalState) -> int:
-    from assistant.plain.card import card_lines, read_decision, shown_digest
+    from assistant.plain.card import card_digest, read_decision
 
     if state is not ProposalState.OPEN:
         raise UsageError(f"{proposal.id} is {state.value} already.", "Only an open change can be decided.")
@@ -157,7 +157,7 @@ async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, s
             proposal = await control.agree(read_consent(given.second))
         decision = Decision(
             proposal.id, proposal.digest, said.answer, _person(), now, given.reason,
-            shown_digest(card_lines(proposal, now)), given.name if alone else said.typed_name, break_glass=alone,
+            card_digest(proposal), given.name if alone else said.typed_name, break_glass=alone,
         )  # fmt: skip
         led_to, meaning = await control.decide_with_meaning(decision)
         print(safe(meaning or led_to.value), flush=True)

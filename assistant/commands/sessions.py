@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from assistant.store.log import SessionStore
     from assistant.tui.ports import Recording
 
-BROKEN = 1
 TITLE_WIDTH = 60
 
 
@@ -41,7 +40,9 @@ def sessions(given: argparse.Namespace) -> int:
         case "export":
             return _export(settings, given.session, given.format, given.output)
         case "verify":
-            return _verify(settings, given.session or "")
+            from assistant.commands.verify import verify
+
+            return verify(settings, given.session or "", given.export_heads, given.against)
         case _:
             return _delete(settings, given.session, sure=given.yes)
 
@@ -203,20 +204,6 @@ def _write(data: bytes, output: Path | None) -> None:
         output.write_bytes(data)
     except OSError as error:
         raise UsageError(f"{output} cannot be written.", "Choose another place.", detail=str(error)) from error
-
-
-def _verify(settings: Settings, name: str) -> int:
-    broken = 0
-    with _store(settings) as store:
-        ids = [store.find(name)] if name else [row.id for row in store.sessions(limit=1000)]
-        for session in ids:
-            result = store.verify(session)
-            if result.intact:
-                print(f"{session}  ok, {result.events} events")
-            else:
-                broken += 1
-                print(safe(f"{session}  BROKEN at event {result.bad_seq}: {result.why}"))
-    return BROKEN if broken else 0
 
 
 def _delete(settings: Settings, name: str, *, sure: bool) -> int:

@@ -135,9 +135,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """The gate examined a change; it waits for a person."""
+    """The gate examined a change; it waits for a person.
+
+    `journal`, here and below, is `NUMBER:HASH` of an entry that the gate's journal had then, "" where that is not
+    known: kept here, it shows whether the journal has been cut off since.
+    """
 
     proposal: Proposal
+    journal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ class Decided:
     """A person decided."""
 
     decision: Decision
+    journal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,7 @@ class Concluded:
     """What came of a proposal, whatever it was: applied, failed, unknown, refused, expired, void, withdrawn."""
 
     outcome: Outcome
+    journal: str = ""
 
 
 class Healing(StrEnum):

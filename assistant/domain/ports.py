@@ -94,6 +94,11 @@ class GateInfo:
 class Gate(Protocol):
     """The control side of the gate: the only way towards a change."""
 
+    @property
+    def journal(self) -> str:
+        """Return `NUMBER:HASH` of the last entry of the gate's journal that was heard of, "" before any was."""
+        ...
+
     async def info(self) -> GateInfo:
         """Return what is behind the gate. Raises GateError when it is gone."""
         ...

@@ -80,7 +80,11 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who asked: our own session (its id) or a foreign client of the guarded kubeconfig."""
+    """Who asked: our own session (its id) or a foreign client of a guarded kubeconfig. For people; nothing rests on it.
+
+    `client` is what the client says of itself. `token` is the name of the kubeconfig that it used, `process` what the
+    system says of the process at the other end of the connection, "" where that cannot be known.
+    """
 
     kind: str
     client: str
@@ -88,6 +92,16 @@ class Origin:
     remedy: str = ""
     why: str = ""
     evidence: tuple[str, ...] = ()
+    token: str = ""
+    process: str = ""
+
+    @property
+    def who(self) -> str:
+        """Return who asked in one line: the client's own word first, then what the gate knows itself."""
+        parts = [self.client or self.kind]
+        parts += [f"kubeconfig {self.token}"] if self.token and self.kind != "session" else []
+        parts += [self.process] if self.process else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from assistant.domain.event import Concluded, Decided, Proposed, Sending
 from assistant.domain.ports import Clock
@@ -33,6 +34,7 @@ from assistant.policy.limits import APPROVED_CRITICAL_SECONDS, APPROVED_SECONDS,
 from assistant.store.journal import Journal
 
 State = ProposalState
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class UnknownProposalError(GateError):
@@ -105,7 +107,7 @@ class Broker:
         self._held[held.proposal.id] = held
         if key:
             self._keys[key] = held.proposal.id
-        self.news.tell(Proposed(held.proposal))
+        self.news.tell(Proposed(held.proposal, self._journal.head))
         self._later(self._expire_later(held))
         return held
 
@@ -169,7 +171,7 @@ class Broker:
         with contextlib.suppress(StoreError):
             self._journal.decided(decision)
         held.decision = decision
-        self.news.tell(Decided(decision))
+        self.news.tell(Decided(decision, self._journal.head))
         reason = f": {decision.reason}" if decision.reason else ""
         self._conclude(held, State.DENIED, f"{decision.by} denied it{reason}")
         return State.DENIED, "Denied; nothing was sent."
@@ -178,6 +180,8 @@ class Broker:
         proposal = held.proposal
         if not proposal.approvable:
             return State.REFUSED, proposal.not_approvable
+        if not _SHA256.fullmatch(decision.shown):
+            return State.REFUSED, "An approval has to say what was on screen, and this one does not."
         if proposal.typed_name and decision.typed_name != proposal.typed_name:
             return State.REFUSED, f"This change needs the name {proposal.typed_name!r} to be typed exactly."
         if held.examined.verdict.request_class is CRITICAL and not proposal.typed_name:
@@ -202,7 +206,7 @@ class Broker:
         held.decision, held.mac, held.state = decision, mac, State.APPROVED
         held.approved_until = self._clock.monotonic() + seconds
         held.approved_until_wall = until
-        self.news.tell(Decided(decision))
+        self.news.tell(Decided(decision, self._journal.head))
         if held.own:
             self._later(self._void_later(held, seconds))
         else:
@@ -355,9 +359,14 @@ class Broker:
         faults.point("after-outcome")
         held.outcome = outcome
         held.done.set()
-        self.news.tell(Concluded(outcome))
+        self.news.tell(Concluded(outcome, self._journal.head))
 
     # Looking
+
+    @property
+    def journal(self) -> str:
+        """Return `NUMBER:HASH` of the last entry that this gate's journal has."""
+        return self._journal.head
 
     def get(self, proposal_id: str) -> Held:
         """Return a held change. Raises UnknownProposalError."""

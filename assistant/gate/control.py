@@ -45,7 +45,8 @@ class ControlClient:
     """Implements `domain.ports.Gate`. One per gate; close it at the end."""
 
     def __init__(self, url: str, token: str, ca_pem: str) -> None:
-        """Keep the address; nothing is connected yet."""
+        """Keep the address; nothing is connected yet. `journal` is the last entry of the gate's journal heard of."""
+        self.journal = ""
         self._url = url.rstrip("/") + "/pilothouse/v1/"
         self._headers = {"Authorization": f"Bearer {token}"}
         self._tls = ssl.create_default_context(cadata=ca_pem)
@@ -80,6 +81,7 @@ class ControlClient:
                 method, self._url + path, json=body, timeout=timeout, allow_redirects=False
             ) as answer:
                 value = json.loads(await answer.read())
+                self.journal = answer.headers.get("Pilothouse-Journal", self.journal)
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise GateGoneError("The gate does not answer.", _GONE_HINT, detail=type(error).__name__) from error

@@ -24,6 +24,8 @@ from assistant.policy.redact import has_placeholder
 from assistant.wire import convert, decode, encode, payload_to_builtins, to_builtins
 
 PREFIX = "/pilothouse/v1/"
+# The last entry of the journal, with every answer: the session keeps it, so that a journal cut off later shows.
+JOURNAL_HEADER = "Pilothouse-Journal"
 _PING_SECONDS = 15.0
 
 
@@ -47,6 +49,12 @@ class ControlApi:
 
     async def handle(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Answer one request below the prefix; faults are `{code, meaning, hint, detail}`."""
+        response = await self._answer(request, path)
+        if not response.prepared:
+            response.headers[JOURNAL_HEADER] = self._broker.journal
+        return response
+
+    async def _answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         try:
             return await self._route(request, path.split("/"))
         except Refused as refused:

@@ -82,6 +82,14 @@ def shown_digest(lines: list[SafeText]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def card_digest(proposal: Proposal) -> str:
+    """Return the hash of a proposal's card; the time left counts as it was when the card was made.
+
+    So it can be computed again from the log, whenever and however wide the card was on screen.
+    """
+    return shown_digest(card_lines(proposal, proposal.created))
+
+
 def read_decision(line: str, proposal: Proposal) -> Typed:
     """Read what a person typed about this proposal. Raises UsageError that says what is missing."""
     words = line.split()

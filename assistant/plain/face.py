@@ -11,7 +11,7 @@ from assistant.domain.finding import Role
 from assistant.domain.ports import Clock
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import PilothouseError, UsageError
-from assistant.plain.card import card_lines, read_decision, shown_digest
+from assistant.plain.card import card_digest, card_lines, read_decision
 from assistant.plain.lines import WIDTH, event_lines, evidence_lines, one_line, wrapped
 from assistant.policy.sanitize import SafeText
 
@@ -64,8 +64,7 @@ class PlainFace:
 
         `read(prompt)` returns the next line typed, None at the end of input. An empty line decides nothing.
         """
-        lines = card_lines(proposal, clock.now(), self._width)
-        self.lines(lines)
+        self.lines(card_lines(proposal, clock.now(), self._width))
         while True:
             typed = await read("approve, deny or later> ")
             known = session.case.proposal(proposal.id)
@@ -76,7 +75,9 @@ class PlainFace:
                 return ProposalState.OPEN
             try:
                 said = read_decision(typed, proposal)
-                return await session.decide(proposal.id, said.answer, said.reason, shown_digest(lines), said.typed_name)
+                return await session.decide(
+                    proposal.id, said.answer, said.reason, card_digest(proposal), said.typed_name
+                )
             except UsageError as error:
                 self.error(error)
 

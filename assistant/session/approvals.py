@@ -69,9 +69,9 @@ class Approvals:
                 await self._successor(proposal_id)
             if state in (ProposalState.REFUSED, ProposalState.EXPIRED, ProposalState.VOID, ProposalState.WITHDRAWN):
                 text = f"{self._by} answered {answer.value}; the gate says {state.value}"
-                self._recorder.emit(ev.Concluded(Outcome(proposal_id, state, now, message=text)))
+                self._recorder.emit(ev.Concluded(Outcome(proposal_id, state, now, message=text), self._gate.journal))
             else:
-                self._recorder.emit(ev.Decided(decision))
+                self._recorder.emit(ev.Decided(decision, self._gate.journal))
             return state
 
     async def stop(self, why: str) -> int:

@@ -30,6 +30,11 @@ class RecordedGate:
         """Use another gate from now on; what the old one held is void."""
         self._gate = gate
 
+    @property
+    def journal(self) -> str:
+        """Return the last entry of the gate's journal that was heard of."""
+        return self._gate.journal
+
     async def info(self) -> GateInfo:
         """Return what is behind the gate."""
         return await self._gate.info()
@@ -38,14 +43,14 @@ class RecordedGate:
         """Have the gate examine a change, and record it durably before anybody can be asked about it."""
         recorder = self._bound()
         proposal = await self._gate.propose(action, origin, key)
-        recorder.emit(Proposed(proposal))
+        recorder.emit(Proposed(proposal, self.journal))
         await recorder.flush()
         return proposal
 
     async def recheck(self, proposal_id: str) -> Proposal:
         """Examine an open proposal again and record the result."""
         proposal = await self._gate.recheck(proposal_id)
-        self._bound().emit(Proposed(proposal))
+        self._bound().emit(Proposed(proposal, self.journal))
         return proposal
 
     async def decide(self, decision: Decision) -> ProposalState:
@@ -81,7 +86,7 @@ class RecordedGate:
         recorder.emit(Sending(proposal_id, known.proposal.digest))
         await recorder.flush()
         outcome = await self._gate.execute(proposal_id)
-        recorder.emit(Concluded(outcome))
+        recorder.emit(Concluded(outcome, self.journal))
         return outcome
 
     async def withdraw(self, proposal_id: str) -> None:

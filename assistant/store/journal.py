@@ -2,12 +2,17 @@
 
 Apart from the session store because it has another writer and another trust (decision 002). Nothing is sent unless its
 intent is on disk; the intent and the consumption of its approval are one transaction, so an approval is used once.
+The entries of all gates are one hash chain (`store/chain.py`); its head also goes into the session's log.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
+import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +22,13 @@ from sqlite_utils import Database, Migrations
 
 from assistant.domain.proposal import Decision, Outcome, Proposal, ProposalState
 from assistant.errors import StoreError
+from assistant.store.chain import GENESIS, Link, digest
 from assistant.store.sqlite import open_database, store_error
-from assistant.wire import decode, encode
+from assistant.wire import decode, encode, to_builtins
 
 FILE: Final = "journal.db"
+NAME: Final = "journal"
+CHAINED: Final = "chained"
 migrations: Final = Migrations("journal")
 
 
@@ -46,6 +54,71 @@ def _entries(db: Database) -> None:
         )
 
 
+@migrations(name="0002_chain")
+def _chain(db: Database) -> None:
+    # The table is made anew: SQLite cannot add a NOT NULL column without a default, nor drop a CHECK.
+    db.execute("ALTER TABLE entries RENAME TO entries_before")
+    for name in ("one_intent", "one_end", "by_proposal"):
+        db.execute(f"DROP INDEX {name}")
+    db.execute(
+        "CREATE TABLE entries (seq INTEGER PRIMARY KEY, proposal TEXT NOT NULL, gate TEXT NOT NULL, at TEXT NOT NULL,"
+        " kind TEXT NOT NULL, cluster TEXT NOT NULL, data TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL)"
+        " STRICT"
+    )
+    db.execute("CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER, hash TEXT) STRICT")
+    db.execute("INSERT INTO head (one, entries, hash) VALUES (1, 0, ?)", (GENESIS,))
+    old = db.execute("SELECT proposal, gate, at, kind, cluster, data FROM entries_before ORDER BY seq").fetchall()
+    for proposal, gate, at, kind, cluster, data in old:
+        _append_entry(db.conn, proposal, gate, at, kind, cluster, data)
+    if old:
+        # Whoever verifies must know that these entries got their hashes later than they were written.
+        _append_entry(db.conn, "", "", _now(), CHAINED, "", encode({"entries": len(old)}).decode())
+    db.execute("DROP TABLE entries_before")
+    db.execute("CREATE UNIQUE INDEX one_intent ON entries(proposal) WHERE kind = 'intent'")
+    db.execute("CREATE UNIQUE INDEX one_end ON entries(proposal) WHERE kind IN ('outcome','unknown')")
+    db.execute("CREATE INDEX by_proposal ON entries(proposal, kind)")
+    for name in ("UPDATE", "DELETE"):
+        db.execute(
+            f"CREATE TRIGGER entries_no_{name.lower()} BEFORE {name} ON entries"
+            " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+        )
+
+
+def entry_data(proposal: str, gate: str, cluster: str, data: str) -> str:
+    """Return what goes into an entry's hash as its data: every column that a session's event does not have.
+
+    `data` goes in as the text that is stored, between two texts in quotes, so no two entries give the same.
+    """
+    cluster_, gate_, proposal_ = (json.dumps(text, ensure_ascii=False) for text in (cluster, gate, proposal))
+    return f'{{"cluster":{cluster_},"data":{data},"gate":{gate_},"proposal":{proposal_}}}'
+
+
+def entry_link(row: Mapping[str, Any]) -> Link:
+    """Return a stored entry as a link of the chain; where a session's event has its session, it has the file's name."""
+    data = entry_data(row["proposal"], row["gate"], row["cluster"], row["data"])
+    return Link(NAME, row["seq"], row["at"], row["kind"], data, row["prev_hash"], row["hash"])
+
+
+def mac_digest(mac: str) -> str:
+    """Return what the entry of a decision says of its MAC: the MAC itself opens the way to sending."""
+    return hashlib.sha256(mac.encode()).hexdigest()
+
+
+def _append_entry(
+    raw: sqlite3.Connection, proposal: str, gate: str, at: str, kind: str, cluster: str, data: str
+) -> str:
+    entries, prev = raw.execute("SELECT entries, hash FROM head").fetchone()
+    seq = entries + 1
+    own = digest(prev, NAME, seq, at, kind, entry_data(proposal, gate, cluster, data))
+    raw.execute(
+        "INSERT INTO entries (seq, proposal, gate, at, kind, cluster, data, prev_hash, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (seq, proposal, gate, at, kind, cluster, data, prev, own),
+    )
+    raw.execute("UPDATE head SET entries = ?, hash = ?", (seq, own))
+    return f"{seq}:{own}"
+
+
 class ApprovalUsedError(StoreError):
     """The approval was used before, or was never recorded: nothing may be sent for it."""
 
@@ -64,13 +137,19 @@ class Journal:
     """One gate's hold on the journal file. Every method that writes returns when the entry is on disk."""
 
     def __init__(self, state_dir: Path, gate: str, cluster: str = "") -> None:
-        """Open or make the file and hold this gate's lock. Raises StoreError."""
+        """Open or make the file and hold this gate's lock. Raises StoreError.
+
+        `head` is `NUMBER:HASH` of the last entry that this gate knows of, for whoever keeps it elsewhere.
+        """
         self.gate = gate
         self.cluster = cluster
+        self.head = ""
         self._state_dir = state_dir
         self._db = open_database(state_dir / FILE, synchronous="FULL")
         try:
             self._db.migrate(migrations)
+            entries, last = self._db.query("SELECT entries, hash FROM head")[0]
+            self.head = f"{entries}:{last}"
             self._lock = _alive_lock(state_dir, gate)
         except BaseException:
             self._db.close()
@@ -82,27 +161,33 @@ class Journal:
 
     def decided(self, decision: Decision, mac: str = "", expires: str = "") -> None:
         """Record a decision and, for an approval, its MAC."""
+        said = to_builtins(decision)
+        if mac:
+            said |= {"approval": {"expires": expires, "mac_sha256": mac_digest(mac)}}
         with self._db.transaction() as raw:
-            self._insert(raw, decision.proposal, "decided", encode(decision).decode())
+            head = self._insert(raw, decision.proposal, "decided", encode(said).decode())
             if mac:
                 raw.execute(
                     "INSERT INTO approvals (proposal, digest, mac, expires) VALUES (?, ?, ?, ?)",
                     (decision.proposal, decision.digest, mac, expires),
                 )
+        self.head = head
 
     def intent(self, proposal_id: str, digest: str, mac: str) -> None:
         """Consume the approval and record that the request is about to leave, in one transaction.
 
         Raises ApprovalUsedError when there is no unused approval of this digest and MAC.
         """
+        now = _now()
         with self._db.transaction() as raw:
             cursor = raw.execute(
                 "UPDATE approvals SET consumed = ? WHERE proposal = ? AND digest = ? AND mac = ? AND consumed IS NULL",
-                (_now(), proposal_id, digest, mac),
+                (now, proposal_id, digest, mac),
             )
             if cursor.rowcount != 1:
                 raise ApprovalUsedError("The approval was used already.", "Propose the change again.")
-            self._insert(raw, proposal_id, "intent", encode({"digest": digest}).decode())
+            head = self._insert(raw, proposal_id, "intent", encode({"digest": digest}).decode(), at=now)
+        self.head = head
 
     def sent(self, proposal_id: str) -> None:
         """Record that the request has left completely."""
@@ -128,6 +213,10 @@ class Journal:
         """Record what was no decision of its own: a dry run that passed, a granted read, the end of a session."""
         self._append("", "passed", encode(line).decode())
 
+    def refused(self, line: dict[str, object]) -> None:
+        """Record a request that tried to change something and was refused by a rule; `line` holds no body."""
+        self._append("", "refused", encode(line).decode())
+
     def settle(self) -> tuple[Unfinished, ...]:
         """Mark intents without an end of gates that are gone as unknown; return all unknown ones of this cluster."""
         with self._db.transaction() as raw:
@@ -141,10 +230,8 @@ class Journal:
                         row["proposal"], ProposalState.UNKNOWN, datetime.now(UTC),
                         message="The gate ended between sending and the answer." + _parts_told(raw, row["proposal"]),
                     )  # fmt: skip
-                    raw.execute(
-                        "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, ?, ?, ?, ?, ?)",
-                        (lost.proposal, row["gate"], _now(), "unknown", row["cluster"], encode(lost).decode()),
-                    )
+                    data = encode(lost).decode()
+                    _append_entry(raw, lost.proposal, row["gate"], _now(), "unknown", row["cluster"], data)
         return self.unknown()
 
     def unknown(self) -> tuple[Unfinished, ...]:
@@ -180,13 +267,11 @@ class Journal:
 
     def _append(self, proposal_id: str, kind: str, data: str) -> None:
         with self._db.transaction() as raw:
-            self._insert(raw, proposal_id, kind, data)
+            head = self._insert(raw, proposal_id, kind, data)
+        self.head = head
 
-    def _insert(self, raw: object, proposal_id: str, kind: str, data: str) -> None:
-        raw.execute(  # type: ignore[attr-defined]
-            "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, ?, ?, ?, ?, ?)",
-            (proposal_id, self.gate, _now(), kind, self.cluster, data),
-        )
+    def _insert(self, raw: sqlite3.Connection, proposal_id: str, kind: str, data: str, at: str = "") -> str:
+        return _append_entry(raw, proposal_id, self.gate, at or _now(), kind, self.cluster, data)
 
 
 class NoJournal(Journal):
@@ -195,6 +280,7 @@ class NoJournal(Journal):
     def __init__(self, reason: StoreError) -> None:
         """Keep the reason; nothing is opened."""
         self._reason = reason
+        self.head = ""
 
     def decided(self, decision: Decision, mac: str = "", expires: str = "") -> None:
         """Raise the reason."""

@@ -18,7 +18,8 @@ import msgspec
 from assistant.domain.event import Event
 from assistant.errors import StoreError
 from assistant.store import bodies, index
-from assistant.store.chain import Link, Verification, check, link
+from assistant.store.audit import links_of, strays, verify_session, verify_texts
+from assistant.store.chain import IMPORTED, Link, Verification, link
 from assistant.store.index import SESSION_ID, Hit, SessionRow, summarise
 from assistant.store.sqlite import Connection, StoreLockedError, StoreReadOnlyError, open_database
 from assistant.store.writer import Body, Record, Writer
@@ -131,7 +132,7 @@ class SessionStore:
         first = True
         for event in events:
             if first:
-                self._rows[session] = SessionRow(session, event.at, event.at, imported=True)
+                self._rows[session] = SessionRow(session, event.at, event.at, head=IMPORTED, imported=True)
                 for text in texts:
                     self.put_body(session, text)
                 first = False
@@ -180,9 +181,29 @@ class SessionStore:
         return Loaded(tuple(events))
 
     def verify(self, session: str) -> Verification:
-        """Recompute the hash chain of a session."""
-        row = self.row(session)
-        return check(session, self._links(session), row.head, row.events)
+        """Recompute a session's chain and its line in the list. Raises StoreError when there is none with this id."""
+        return verify_session(self._reader, session)
+
+    def verify_texts(self, session: str) -> Verification:
+        """Check the texts that a session's evidence stands in; where the chain does not hold, `verify` says so."""
+        return verify_texts(self._reader, session)
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all sessions, the oldest first."""
+        return tuple(str(row["id"]) for row in self._reader.query("select id from sessions order by opened_at, id"))
+
+    def hash_of(self, session: str, seq: int) -> str:
+        """Return the stored hash of one event, "" where it is not there."""
+        found = self._reader.query("select hash from events where session = ? and seq = ?", (session, seq))
+        return str(found[0]["hash"]) if found else ""
+
+    def deleted(self) -> frozenset[str]:
+        """Return the ids of sessions that were deleted."""
+        return frozenset(str(row["session"]) for row in self._reader.query("select session from deletions"))
+
+    def strays(self) -> tuple[str, ...]:
+        """Return what is in the file and belongs to no session, in words."""
+        return strays(self._reader)
 
     def row(self, session: str) -> SessionRow:
         """Return what the list shows of one session. Raises StoreError when there is none with this id."""
@@ -302,8 +323,4 @@ class SessionStore:
         return known
 
     def _links(self, session: str) -> list[Link]:
-        rows = self._reader.query(
-            "select session, seq, at, kind, data, prev_hash, hash from events where session = ? order by seq",
-            (session,),
-        )
-        return [Link(*tuple(row)) for row in rows]
+        return links_of(self._reader, session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from assistant.domain.action import RiskLevel
 from assistant.domain.proposal import CheckResult, DiffLine, LineOrigin, Proposal
@@ -116,7 +116,7 @@ def why_lines(proposal: Proposal) -> list[Line]:
     rows: list[tuple[str, Given]] = [
         ("why", origin.why or ("no reason given", Tone.WARN)),
         ("rests on", (rests, Tone.ACCENT if origin.evidence else Tone.WARN)),
-        ("asked by", f"{origin.client or origin.kind}" + (f" ({origin.kind})" if origin.client else "")),
+        ("asked by", origin.who + (f" ({origin.kind})" if origin.client else "")),
     ]
     if proposal.approvable_if:
         rows.append(("to approve", (proposal.approvable_if, Tone.WARN)))
@@ -197,13 +197,13 @@ def diff_count(proposal: Proposal) -> str:
     return f"+{ours.count('+')} -{ours.count('-')}"
 
 
-def facts(proposal: Proposal) -> list[Line]:
-    """Return everything but the diff, in the order in which one decides."""
+def facts(proposal: Proposal, as_of: str = "") -> list[Line]:
+    """Return everything but the diff, in the order in which one decides; `as_of` replaces the local time."""
 
     def title(text: str, right: Sequence[Given] = ()) -> Line:
         return line((f" {text}", Tone.HEADING), right=right)
 
-    made = (f"as of {clock(proposal.created)} ", Tone.MUTED)
+    made = (f"as of {as_of or clock(proposal.created)} ", Tone.MUTED)
     out = [title("WHAT WILL RUN"), *action_lines(proposal), *risk_lines(proposal), title("WHY"), *why_lines(proposal)]
     out += [title("CHECKS", [made]), *check_lines(proposal), title("BLAST RADIUS"), *impact_lines(proposal)]
     out += [title("UNDO"), *undo_lines(proposal)]
@@ -213,7 +213,9 @@ def facts(proposal: Proposal) -> list[Line]:
 
 def shown_digest(proposal: Proposal) -> str:
     """Return the SHA-256 of the card's text: the facts, the whole diff and the digest that an approval binds."""
-    text = as_text([*facts(proposal), *diff_lines(proposal, hidden=True)])
+    # In UTC, so that the hash can be computed again wherever the log is read.
+    made = f"{proposal.created.astimezone(UTC):%H:%M:%S}"
+    text = as_text([*facts(proposal, made), *diff_lines(proposal, hidden=True)])
     return hashlib.sha256(f"{proposal.id}\n{proposal.digest}\n{text}".encode()).hexdigest()
 
 

@@ -150,7 +150,7 @@ class Person:
     async def _decide(self, proposal: str, typed_name: str, approvable: bool) -> None:
         answer = Answer.APPROVE if approvable else Answer.DENY
         try:
-            state = await self._session.decide(proposal, answer, "crash loop", typed_name=typed_name)
+            state = await self._session.decide(proposal, answer, "crash loop", "ab" * 32, typed_name)
         except PilothouseError as error:
             self._witness.note(undecided=proposal, why=error.code)
             await asyncio.sleep(0.05)

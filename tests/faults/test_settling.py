@@ -86,6 +86,8 @@ async def test_an_open_foreign_change_that_the_gate_lists_as_unknown_is_unknown(
 class SupersedingGate:
     """Answers a decision with "void" and holds the proposal that takes its place; no event stream tells of it."""
 
+    journal = ""
+
     def __init__(self, successor: Proposal) -> None:
         self._successor = successor
 

@@ -25,11 +25,14 @@ from tests.gate.scripted import DEPLOYMENT, ApiServer
 WEB = Target("apps/v1", "Deployment", "shop", "web")
 MERGE = "application/merge-patch+json"
 SCALE = Action("PATCH", DEPLOYMENT, WEB, (), MERGE, '{"spec":{"replicas":5}}')
+CARD = "ab" * 32
 OURS = Origin("session", "pilothouse", "s1")
 
 
 def says(proposal: Proposal, answer: Answer = Answer.APPROVE, **changes: Any) -> Decision:
-    values: dict[str, Any] = {"digest": proposal.digest, "by": "grace", "typed_name": proposal.typed_name, **changes}
+    values: dict[str, Any] = {
+        "digest": proposal.digest, "by": "grace", "shown": CARD, "typed_name": proposal.typed_name, **changes,
+    }  # fmt: skip
     return Decision(proposal.id, answer=answer, at=datetime.now(UTC), **values)
 
 

@@ -81,6 +81,8 @@ REMEDY = Remedy("A1", "set the image back", ("F1",), RiskLevel.MEDIUM, patch(), 
 class ScriptedGate:
     """Holds proposals like the gate does, sends nothing, and counts what it was asked to send."""
 
+    journal = ""
+
     def __init__(self, first: int = 1) -> None:
         self.first = first
         self.held: dict[str, tuple[Proposal, ProposalState]] = {}
