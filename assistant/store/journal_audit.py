@@ -77,7 +77,7 @@ def check_entries(reader: Connection, heads: list[NotedHead]) -> JournalCheck:
     try:
         rows = reader.query("SELECT * FROM entries ORDER BY seq")
         kept = reader.query("SELECT entries, hash FROM head")
-        links = [entry_link(row) for row in rows]
+        links = [entry_link(dict(row)) for row in rows]
     except (StoreError, IndexError, KeyError) as error:
         why = f"its tables are not as Pilothouse makes them ({error})"
         return JournalCheck(Verification(NAME, 0, "", 1, why, Damage.CHANGED), heads=len(heads))

@@ -38,7 +38,7 @@ from assistant.session.runner import Parts, Session
 from assistant.store.log import SessionStore
 from assistant.store.recording import export_file, read_file
 from assistant.tui.app import PilothouseApp
-from assistant.tui.replay import Recording
+from assistant.tui.ports import Recording
 from tests.attacks.secret_forms import CORPUS, LARGE, WRAPPERS, leaked, secret_of, text_of, trace
 from tests.gate.conftest import MERGE, Lab, lab
 from tests.gate.scripted import ApiServer
