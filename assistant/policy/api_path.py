@@ -128,7 +128,10 @@ def read_target(target: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     raw_path, mark, raw_query = target.partition("?")
     if _BAD_ESCAPE.search(raw_path):
         raise Refused("encoded-path", "The path holds an encoded slash, dot, percent or control character.")
-    path = unquote(raw_path, errors="strict") if "%" in raw_path else raw_path
+    try:
+        path = unquote(raw_path, errors="strict") if "%" in raw_path else raw_path
+    except UnicodeDecodeError as error:
+        raise Refused("encoded-path", "The path is not UTF-8.") from error
     body = path[1:-1] if path.endswith("/") and len(path) > 1 else path[1:]
     if path != "/" and any(part in ("", ".", "..") for part in body.split("/")):
         raise Refused("path-tricks", "The path holds an empty or dotted segment.")
