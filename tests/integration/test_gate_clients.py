@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ import pytest
 import yaml
 from kubernetes import client, config, watch
 
-from assistant.domain.proposal import Answer, Decision, ProposalState
+from assistant.domain.proposal import Answer, ProposalState
 from assistant.gate.control import ControlClient
+from tests.gate.conftest import says
 from tests.integration.programs import KUBECTL, MCP_SERVER, ROOT
 
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not on PATH")
@@ -71,11 +71,8 @@ class Pair:
             while True:
                 for proposal, state in await control.proposals():
                     if state is ProposalState.OPEN:
-                        name = proposal.typed_name
-                        decision = Decision(
-                            proposal.id, proposal.digest, answer, "grace", datetime.now(UTC), typed_name=name
-                        )
-                        await control.decide(decision)
+                        state, meaning = await control.decide_with_meaning(says(proposal, answer))
+                        assert state in (ProposalState.APPROVED, ProposalState.DENIED), meaning
                         return
 
 
