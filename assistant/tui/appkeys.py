@@ -106,6 +106,30 @@ class KeyedApp(App[int]):
             self.stopping = False
             self.draw()
 
+    def stop_changes(self) -> None:
+        """Ask why, then have the gate void all that waits and send nothing more; esc leaves everything as it is."""
+        from assistant.tui.overlays import FieldScreen
+
+        session = self.session
+        if session is None or isinstance(self.screen, FieldScreen):
+            self.tell("no session is open here: there is nothing to stop")
+            return
+
+        def answered(why: str | None) -> None:
+            if why is not None:
+                self.run_worker(self._stop_changes(session, why.strip()), group="stop")
+
+        self.push_screen(FieldScreen("stop ALL changes? why (enter stops them, esc does not): "), answered)
+
+    async def _stop_changes(self, session: SessionLike, why: str) -> None:
+        try:
+            ended = await session.stop_changes(why)
+        except PilothouseError as error:
+            self.tell(f"{error.meaning} {error.hint}")
+        else:
+            self.tell(f"stopped: {ended} void, and nothing more is sent until a new gate starts")
+        self.draw()
+
     def action_redraw(self) -> None:
         """Draw everything again."""
         self.refresh(layout=True)

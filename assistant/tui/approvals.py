@@ -52,6 +52,7 @@ class ApprovalsScreen(CaseScreen):
         self._read_to_end = False
         self._sending = ""
         self._hint = ""
+        self._since = 0.0
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
@@ -93,6 +94,7 @@ class ApprovalsScreen(CaseScreen):
         """A card that was not on screen is about to be: cover it until it is painted."""
         self._shown = known.proposal
         self._tab, self._read_to_end, self._hint = 0, False, ""
+        self._since = self.host.clock.monotonic()
         self.cover()
         typed = self.query_one("#typed", Field)
         typed.value = ""
@@ -301,7 +303,9 @@ class ApprovalsScreen(CaseScreen):
             if session is None:
                 self._hint = "There is no session to decide in."
                 return
-            state = await session.decide(proposal.id, answer, reason, card.shown_digest(proposal), typed)
+            looked = self.host.clock.monotonic() - self._since
+            shown = card.shown_digest(proposal)
+            state = await session.decide(proposal.id, answer, reason, shown, typed, looked_seconds=looked)
             if state not in (
                 ProposalState.APPROVED,
                 ProposalState.DENIED,

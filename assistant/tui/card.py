@@ -32,6 +32,8 @@ def why_not_approvable(proposal: Proposal) -> str:
     """Return why nobody may approve this here, "" where it may be approved."""
     if proposal.not_approvable:
         return proposal.not_approvable
+    if proposal.second is not None and proposal.second.missing:
+        return f"a second person has to sign: pilothouse approvals export {proposal.id}"
     if len(proposal.action.body) > LONGEST_BODY:
         return f"the request body has {len(proposal.action.body):,} characters and cannot be shown whole"
     return ""
@@ -118,6 +120,13 @@ def why_lines(proposal: Proposal) -> list[Line]:
         ("rests on", (rests, Tone.ACCENT if origin.evidence else Tone.WARN)),
         ("asked by", origin.who + (f" ({origin.kind})" if origin.client else "")),
     ]
+    if (second := proposal.second) is not None:
+        agreed = f"{' and '.join(second.agreed)} agreed" if second.agreed else "nobody has agreed yet"
+        people = f"; one of {', '.join(second.people)} can" if second.missing and second.people else ""
+        alone = "; one may break the glass (approvals approve --break-glass)" if second.break_glass else ""
+        rows.append(
+            ("two people", (f"{second.rule}; {agreed}{people}{alone}", Tone.WARN if second.missing else Tone.GOOD))
+        )
     if proposal.approvable_if:
         rows.append(("to approve", (proposal.approvable_if, Tone.WARN)))
     return columns(rows)

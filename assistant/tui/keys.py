@@ -89,6 +89,7 @@ KEYS: tuple[Key, ...] = (
     Key("previous_pane", ("shift+tab",), Place.TEXT, "previous pane"),
     Key("go", ("g",), Place.TEXT, "go to: then i a s r or g"),
     Key("copy_block", ("y",), Place.TEXT, "copy the source text of the item or of the whole text"),
+    Key("stop_changes", ("X",), Place.TEXT, "stop all changes until the gate starts anew; asks first"),
     Key("error_detail", ("exclamation_mark",), Place.TEXT, "the raw text behind the last error"),
     Key("go_investigate", ("i",), Place.GO, "Investigate", by_screen=True),
     Key("go_approvals", ("a",), Place.GO, "Approvals", by_screen=True),

@@ -43,9 +43,14 @@ class SessionLike(Protocol):
         ...
 
     async def decide(
-        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
-    ) -> ProposalState:
-        """Hand over a person's decision."""
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = "",
+        *, looked_seconds: float = -1.0,
+    ) -> ProposalState:  # fmt: skip
+        """Hand over a person's decision; `looked_seconds` is how long the card was on screen."""
+        ...
+
+    async def stop_changes(self, why: str) -> int:
+        """Have the gate void all that waits and send nothing more; returns how many that ended."""
         ...
 
     async def recheck(self, proposal_id: str) -> object:

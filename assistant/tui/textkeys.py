@@ -126,6 +126,10 @@ class KeyedScreen(Screen[Result]):
 
         self.app.push_screen(GoScreen(), self.host.go)
 
+    def action_stop_changes(self) -> None:
+        """Stop all changes; asks first."""
+        self.host.stop_changes()
+
     def action_error_detail(self) -> None:
         """Show the raw text behind the last error."""
         from assistant.tui.overlays import TextScreen, error_text

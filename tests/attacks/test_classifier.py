@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -31,7 +32,7 @@ def level(method: str, target: str, headers: list[tuple[str, str]] | None = None
         return len(ORDER)
 
 
-TRICKS = {
+TRICKS: dict[str, Callable[[str, int], str]] = {
     "encoded slash": lambda path, n: _at(path, "/", "%2F", n),
     "encoded slash, small": lambda path, n: _at(path, "/", "%2f", n),
     "double slash": lambda path, n: _at(path, "/", "//", n),

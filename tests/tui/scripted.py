@@ -52,6 +52,7 @@ class ScriptedSession:
     rechecked: list[str] = field(default_factory=list)
     reviewed: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
     closed: bool = False
     verdict: ProposalState = ProposalState.APPROVED
     bodies: dict[str, str] = field(default_factory=lambda: dict(fixture.BODIES))
@@ -77,6 +78,10 @@ class ScriptedSession:
         self.emit(ev.Asked(self.case.turn + 1, text, namespace or "payments"))
         await self._play(self.answers)
 
+    async def stop_changes(self, why: str) -> int:
+        self.stops.append(why)
+        return len(self.case.waiting)
+
     async def _play(self, payloads: Sequence[ev.Payload]) -> None:
         for payload in payloads:
             if self.pace_seconds:
@@ -92,13 +97,15 @@ class ScriptedSession:
         self.emit(ev.Stopped(reason))
 
     async def decide(
-        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
-    ) -> ProposalState:
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = "",
+        *, looked_seconds: float = -1.0,
+    ) -> ProposalState:  # fmt: skip
         known = self.case.proposal(proposal_id)
         assert known is not None
         decision = Decision(
-            proposal_id, known.proposal.digest, answer, "alice", self.clock.now(), reason, shown, typed_name
-        )
+            proposal_id, known.proposal.digest, answer, "alice", self.clock.now(), reason, shown, typed_name,
+            looked_seconds,
+        )  # fmt: skip
         self.decisions.append(decision)
         if answer is Answer.DENY:
             self.emit(ev.Decided(decision))

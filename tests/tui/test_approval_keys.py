@@ -15,14 +15,15 @@ from textual.pilot import Pilot
 
 from assistant.domain import event as ev
 from assistant.domain.action import Action, RequestClass, RiskLevel
-from assistant.domain.proposal import Answer, DiffLine, Proposal, ProposalState, Risk
+from assistant.domain.proposal import Answer, DiffLine, Proposal, ProposalState, Risk, SecondPerson
 from assistant.domain.target import Target
 from assistant.tui.app import PilothouseApp
 from assistant.tui.approvals import ApprovalsScreen
 from assistant.tui.arming import ARMED_SECONDS, SETTLE_SECONDS, Guard, Locks, Move
-from assistant.tui.card import LONGEST_BODY, shown_digest, why_not_approvable
+from assistant.tui.card import LONGEST_BODY, shown_digest, why_lines, why_not_approvable
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS
+from assistant.tui.lines import as_text
 from assistant.tui.ports import Recording
 from tests.tui import fixture
 from tests.tui.screens import built, settled
@@ -199,6 +200,35 @@ async def test_a_name_that_begins_with_the_object_s_name_cannot_arm_by_its_next_
         assert session.decisions == []
         assert isinstance(app.screen, ApprovalsScreen)
         assert not app.screen.guard.armed_seconds
+
+
+async def test_a_change_for_two_people_is_locked_here_until_the_other_has_signed() -> None:
+    rule = SecondPerson("four_eyes = all, for prod-*", ("ada",))
+    async with waiting(fixture.proposal(second=rule)) as (app, pilot, session, clock):
+        await pilot.press("a", "enter")
+        await settled(pilot, clock)
+        assert session.decisions == []
+        text = app.export_screenshot().replace("&#160;", " ")
+        assert "approvals export" in text
+        assert "two people" in text
+        assert "nobody has agreed yet" in as_text(why_lines(fixture.proposal(second=rule)))
+    async with waiting(fixture.proposal(second=replace(rule, agreed=("ada",)))) as (_, pilot, session, clock):
+        await pilot.press("a", "enter")
+        await settled(pilot, clock)
+        assert len(session.decisions) == 1
+        assert session.decisions[0].looked_seconds > 0
+
+
+async def test_all_changes_are_stopped_by_a_key_that_asks_first() -> None:
+    async with waiting() as (app, pilot, session, clock):
+        await pilot.press("X", "escape")
+        await settled(pilot, clock)
+        assert session.stops == []
+        await pilot.press("X", *"wrong cluster", "enter")
+        await settled(pilot, clock)
+        assert session.stops == ["wrong cluster"]
+        assert session.decisions == []
+        assert "1 void" in app.export_screenshot().replace("&#160;", " ")
 
 
 async def test_a_high_risk_change_needs_its_diff_read_to_the_end() -> None:

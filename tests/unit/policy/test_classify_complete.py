@@ -110,7 +110,7 @@ KNOWN_OTHERS = {
 
 
 def crds() -> list[tuple[str, str, str, str, list[str]]]:
-    return [tuple(row) for row in json.loads((DATA / "crds.json").read_text())]  # type: ignore[misc]
+    return [tuple(row) for row in json.loads((DATA / "crds.json").read_text())]
 
 
 @pytest.mark.parametrize("method", VERBS)
