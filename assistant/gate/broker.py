@@ -307,6 +307,9 @@ class Broker:
         waiting = [held for held in self._held.values() if held.state in (State.OPEN, State.APPROVED)]
         for held in waiting:
             self._conclude(held, State.VOID, f"{self.stopped}; nothing was sent.")
+        # Stopping needs nobody's record to be safe.
+        with contextlib.suppress(StoreError):
+            self._journal.passed({"stopped": self.stopped, "ended": len(waiting)})
         return len(waiting)
 
     def distrust(self, why: str) -> None:

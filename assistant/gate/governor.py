@@ -81,13 +81,14 @@ class Governor:
 
     def admit(self, origin: Origin) -> None:
         """Count a request for a change. Raises Refused (429) when its origin has asked too often."""
-        # A foreign client's name is its own claim; only the session's id is ours, so all clients share one bound.
-        key = (origin.kind, origin.session if origin.kind == "session" else "")
+        # A foreign client's name is its own claim; which kubeconfig it came with is not, so that has the bound.
+        ours = origin.kind == "session"
+        key = (origin.kind, origin.session if ours else origin.token)
         limit = self.policy.proposals_per_5_min
         asked = self._asked.setdefault(key, Window(limit, PROPOSAL_WINDOW_SECONDS))
         wait = asked.wait(self._clock.monotonic())
         if wait > 0:
-            who = "this session" if origin.kind == "session" else "clients of this kubeconfig"
+            who = "this session" if ours else f"clients of the kubeconfig {origin.token}".rstrip()
             text = (
                 f"{who} asked for {limit} changes within {PROPOSAL_WINDOW_SECONDS / 60:.0f} minutes, which is as many"
                 f" as a person is asked about; the next one is taken in {wait:.0f} s."

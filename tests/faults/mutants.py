@@ -49,8 +49,8 @@ MUTANTS: Final = (
     Mutant(
         "a moved object is not noticed when approving",
         BROKER,
-        "        if not bound_version(proposal, live):\n            successor",
-        "        if False:\n            successor",
+        "if moved := await self._examiner.moved(held.examined):",
+        'if moved := "":',
     ),
     Mutant(
         "a name need not be typed", BROKER, "if proposal.typed_name and decision.typed_name", "if False and decision"
@@ -142,7 +142,7 @@ MUTANTS: Final = (
     Mutant(
         "a client's new name is a new allowance",
         GOVERNOR,
-        'origin.session if origin.kind == "session" else ""',
+        "origin.session if ours else origin.token",
         "origin.session or origin.client",
         BOUNDS,
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ import pytest
 
 from assistant.domain.action import Action, RequestClass
 from assistant.domain.event import Concluded
-from assistant.domain.proposal import Decision, ProposalState
+from assistant.domain.proposal import Decision, Origin, ProposalState
 from assistant.errors import ClusterError, GateError
 from assistant.gate.control import GateRefusedError
 from assistant.gate.governor import Governor, Window
 from assistant.gate.process import start
 from assistant.gate.settings import RuleSettings, Settings
+from assistant.policy.api_path import Refused
 from assistant.policy.contexts import ContextPolicy
 from tests.gate.conftest import MERGE, OURS, SCALE, WEB, Lab, lab, says
 from tests.gate.scripted import DEPLOYMENT
@@ -48,7 +51,8 @@ class TestProposals:
             done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
             # A client's own name gets it no second allowance.
             assert [task.result()[0] for task in done] == [429]
-            assert "clients of this kubeconfig asked for 2" in done.pop().result()[1]["message"]
+            assert "clients of the kubeconfig" in (message := done.pop().result()[1]["message"])
+            assert "asked for 2 changes" in message
             assert len(waiting) == 2
             for task in waiting:
                 task.cancel()
@@ -209,6 +213,7 @@ class TestStop:
         assert here.gate.broker._sender is None
         assert here.server.writes == []
         assert "something is off" in (await here.control.info()).stopped
+        assert '"stopped":"grace stopped all changes: something is off","ended":2' in passed(here)
         async with here.client() as client, client.get(DEPLOYMENT) as answer:
             assert answer.status == 200
 
@@ -314,6 +319,17 @@ async def test_what_is_in_force_is_told_with_its_origin(tmp_path: Path) -> None:
     assert told["approvers"][0] == "nobody"
 
 
+def test_each_kubeconfig_has_an_allowance_and_a_new_name_has_none() -> None:
+    governor = Governor(ContextPolicy(proposals_per_5_min=1), _Never(), people={}, own="", lock=None)
+    governor.admit(Origin("client", "kubectl", token="mine"))
+    with pytest.raises(Refused, match="clients of the kubeconfig mine asked for 1"):
+        governor.admit(Origin("client", "helm", process="other", token="mine"))
+    governor.admit(Origin("client", "kubectl", token="theirs"))
+    governor.admit(Origin("session", "pilothouse", "s1"))
+    with pytest.raises(Refused, match="this session"):
+        governor.admit(Origin("session", "pilothouse", "s1", token="fresh"))
+
+
 def test_a_governor_without_rules_lets_one_person_decide() -> None:
     governor = Governor(ContextPolicy(), _Never(), people={}, own="", lock=None)
     assert governor.policy.needs_second(critical=True) is False
@@ -328,6 +344,11 @@ class _Never:
 
     async def sleep(self, seconds: float) -> None:
         raise AssertionError
+
+
+def passed(here: Lab) -> str:
+    with contextlib.closing(sqlite3.connect(here.folder / "state" / "journal.db")) as file:
+        return "\n".join(row[0] for row in file.execute("SELECT data FROM entries WHERE kind = 'passed'"))
 
 
 def _fields(decision: Decision) -> dict[str, Any]:

@@ -49,6 +49,7 @@ T = TypeVar("T")
 OPEN_SECONDS = 600.0
 ADA, EVE, GRACE = Person("ada"), Person("eve"), Person("grace")
 WHY = "nobody else is awake"
+SHOWN = "ab" * 32
 PATHS = tuple(
     f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
     for namespace in ("shop", "vault")
@@ -237,7 +238,7 @@ class Lives(RuleBasedStateMachine):
         proposal = item.proposal
         said = Decision(
             which, proposal.digest, Answer.APPROVE, "ada" if lie == "own name" else "grace", self.clock.now(),
-            WHY if glass else "", "", proposal.action.target.name if glass else proposal.typed_name, 5.0, glass,
+            WHY if glass else "", SHOWN, proposal.action.target.name if glass else proposal.typed_name, 5.0, glass,
         )  # fmt: skip
         if lie == "digest":
             said = replace(said, digest="0" * 64)
@@ -389,7 +390,7 @@ class Lives(RuleBasedStateMachine):
         proposal = self.known[which].proposal
         item = self.known[which]
         said = Decision(
-            which, proposal.digest, Answer.APPROVE, "grace", self.clock.now(), typed_name=proposal.typed_name
+            which, proposal.digest, Answer.APPROVE, "grace", self.clock.now(), "", SHOWN, proposal.typed_name
         )
         if self.may(item, said, ""):
             seconds = APPROVED_CRITICAL_SECONDS if proposal.critical else APPROVED_SECONDS

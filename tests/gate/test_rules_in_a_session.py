@@ -25,6 +25,7 @@ from tests.gate.test_two_people import ADA, WHY, strict
 from tests.session.scripted import OPENED, ScriptedWorkflow
 
 State = ProposalState
+SHOWN = "ab" * 32
 
 
 @asynccontextmanager
@@ -65,7 +66,7 @@ async def test_a_missing_second_person_leaves_the_change_waiting(tmp_path: Path)
     async with strict(tmp_path) as here, watching(here) as session, held(here, session) as asked:
         proposal = session.case.waiting[0].proposal
         with pytest.raises(GateError, match="second person has to sign") as caught:
-            await session.decide(proposal.id, Answer.APPROVE)
+            await session.decide(proposal.id, Answer.APPROVE, shown=SHOWN)
         assert caught.value.code == "not-decided"
         assert [item.proposal.id for item in session.case.waiting] == [proposal.id]
         assert "approvals sign" in how_to_answer(proposal)
@@ -75,7 +76,7 @@ async def test_a_missing_second_person_leaves_the_change_waiting(tmp_path: Path)
         signed = session.case.waiting[0].proposal
         assert "ada agreed" in " ".join(" ".join(card_lines(signed, signed.created)).split())
         assert how_to_answer(signed).startswith(f"Type: approve {signed.digest[:6]}")
-        assert await session.decide(proposal.id, Answer.APPROVE) is State.APPROVED
+        assert await session.decide(proposal.id, Answer.APPROVE, shown=SHOWN) is State.APPROVED
         assert await asked == 200
         await until(lambda: not session.case.unresolved)
         known = session.case.proposal(proposal.id)
@@ -92,7 +93,7 @@ async def test_a_missing_second_person_leaves_the_change_waiting(tmp_path: Path)
 async def test_one_person_alone_is_told_loudly_in_every_form(tmp_path: Path) -> None:
     async with strict(tmp_path, break_glass=True) as here, watching(here) as session, held(here, session) as asked:
         proposal = session.case.waiting[0].proposal
-        await session.decide(proposal.id, Answer.APPROVE, WHY, typed_name="web", break_glass=True)
+        await session.decide(proposal.id, Answer.APPROVE, WHY, SHOWN, typed_name="web", break_glass=True)
         assert await asked == 200
         await until(lambda: not session.case.unresolved)
         lines = [line for event in session.events for line in event_lines(event, session.case, 300)]
