@@ -98,6 +98,14 @@ class TestOurOwnChange:
         with pytest.raises(GateError):
             await here.control.execute(proposal.id)
 
+    @pytest.mark.parametrize("shown", ["", "yes", "AB" * 32, "ab" * 31])
+    async def test_is_not_approved_without_saying_what_was_on_screen(self, here: Lab, shown: str) -> None:
+        proposal = await here.control.propose(SCALE, OURS, "k")
+        state, meaning = await here.control.decide_with_meaning(says(proposal, shown=shown))
+        assert (state, "on screen" in meaning) == (State.REFUSED, True)
+        assert await here.control.decide(says(proposal, Answer.DENY, shown=shown)) is State.DENIED
+        assert here.server.writes == []
+
     async def test_withdrawn_cannot_be_approved(self, here: Lab) -> None:
         proposal = await here.control.propose(SCALE, OURS, "k")
         await here.control.withdraw(proposal.id)
