@@ -23,7 +23,7 @@ from assistant.gate.process import start
 from assistant.gate.settings import Settings
 from tests.faults.api.authority import Authority
 from tests.faults.api.bench import Bench, bench
-from tests.faults.api.wire import PODS, Fault, Seen, Wire, Writer, failing
+from tests.faults.api.wire import PODS, Fault, Seen, Wire, Writer, answering, failing
 from tests.gate.conftest import says
 
 State = ProposalState
@@ -155,6 +155,25 @@ class TestATokenThatIsRefused:
             async with it.lab.client() as client:
                 answers = await asyncio.gather(*(client.get(PODS) for _ in range(8)))
             assert {answer.status for answer in answers} == {401}
+            assert runs(tmp_path) - before == 1
+
+    async def test_many_reads_at_once_share_the_credential_that_one_of_them_fetched(self, tmp_path: Path) -> None:
+        script = f"test $(wc -l < {tmp_path}/runs) = 1 && echo '{credential(OLD)}' || echo '{credential(NEW)}'"
+        wire = with_plugin(plugin(tmp_path, script))
+        async with bench(tmp_path, wire, exec_allow=(str(tmp_path / "plugin"),)) as it:
+            wire.faults["list"] = [accepting(NEW, answering(200, EMPTY))] * 16
+            async with it.lab.client() as client:
+                answers = await asyncio.gather(*(client.get(PODS) for _ in range(8)))
+            assert {answer.status for answer in answers} == {200}
+            assert runs(tmp_path) == 2
+
+    async def test_reads_one_after_the_other_do_not_run_the_plugin_each_time(self, tmp_path: Path) -> None:
+        wire = with_plugin(plugin(tmp_path, f"echo '{credential(OLD)}'"))
+        async with bench(tmp_path, wire, exec_allow=(str(tmp_path / "plugin"),)) as it:
+            before = runs(tmp_path)
+            wire.faults["list"] = [refused] * 9
+            async with it.lab.client() as client:
+                assert [(await client.get(PODS)).status for _ in range(4)] == [401] * 4
             assert runs(tmp_path) - before == 1
 
 

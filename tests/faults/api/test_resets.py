@@ -10,9 +10,11 @@ import aiohttp
 import pytest
 import yarl
 
+from assistant.domain.action import Action
 from assistant.domain.proposal import CheckResult, ProposalState
 from tests.faults.api.bench import Bench
 from tests.faults.api.wire import (
+    DEPLOYMENT,
     PODS,
     Fault,
     Seen,
@@ -24,7 +26,7 @@ from tests.faults.api.wire import (
     reset,
     watching,
 )
-from tests.gate.conftest import says
+from tests.gate.conftest import OURS, WEB, says
 
 State = ProposalState
 PAGES = 4
@@ -120,6 +122,19 @@ class TestChanges:
         assert len(it.wire.of("mutate")) == 1
         assert "the object is as it was" in outcome.message
         assert (await it.lab.control.execute(outcome.proposal)) == outcome
+        assert len(it.wire.of("mutate")) == 1
+
+    @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+    @pytest.mark.parametrize("where", ["after the request was read", "closed without an answer"])
+    async def test_that_http_calls_idempotent_are_sent_once_all_the_same(
+        self, it: Bench, where: str, method: str
+    ) -> None:
+        whole = json.dumps({**it.wire.objects[DEPLOYMENT], "spec": {"replicas": 5}})
+        action = Action(method, DEPLOYMENT, WEB, (), "application/json", whole if method == "PUT" else "")
+        proposal = await it.lab.control.propose(action, OURS, "k")
+        await it.lab.control.decide(says(proposal))
+        it.wire.faults["mutate"] = [BREAKS[where]] * 5
+        assert (await it.lab.control.execute(proposal.id)).state is State.UNKNOWN
         assert len(it.wire.of("mutate")) == 1
 
     async def test_are_unknown_when_the_connection_is_reset_before_the_request_was_read(self, it: Bench) -> None:
