@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from assistant.domain.proposal import CheckResult, ProposalState
 from assistant.errors import ClusterError, PilothouseError
@@ -320,6 +321,18 @@ class TestABrokenKubeconfig:
             wire.cluster = {"certificate-authority": str(tmp_path / "gone.pem")}
         with pytest.raises(PilothouseError) as caught:
             load(wire.kubeconfig(tmp_path / "kubeconfig"), None, ())
+        texts += [caught.value.meaning, caught.value.hint, caught.value.detail, repr(caught.value.__cause__)]
+
+    def test_whose_token_stands_in_the_wrong_place_is_named_without_it(self, tmp_path: Path, texts: list[str]) -> None:
+        wire = Wire()
+        wire.url = "https://127.0.0.1:9"
+        path = Path(wire.kubeconfig(tmp_path / "kubeconfig"))
+        value = yaml.safe_load(path.read_text())
+        value["users"] = [{"name": "u", "token": NEW}]  # the official loader quotes the whole entry
+        path.write_text(yaml.safe_dump(value))
+        with pytest.raises(PilothouseError) as caught:
+            load(str(path), None, ())
+        assert "Expected key user" in caught.value.detail
         texts += [caught.value.meaning, caught.value.hint, caught.value.detail, repr(caught.value.__cause__)]
 
 
