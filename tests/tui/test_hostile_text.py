@@ -16,7 +16,8 @@ import pytest
 from assistant.domain import event as ev
 from assistant.domain.finding import Finding, Role, Verdict
 from assistant.policy.sanitize import SafeText, safe
-from assistant.tui.guard import filtered
+from assistant.tui.app import PilothouseApp
+from assistant.tui.guard import filtered, guarded
 from assistant.tui.lines import Line, Tone, as_text, line, wrap
 from assistant.tui.markdown import markdown_lines
 from assistant.tui.overlays import quoted_lines
@@ -184,3 +185,16 @@ def test_no_control_sequence_of_a_pod_log_reaches_a_real_terminal() -> None:
     for bad in (f"{ESC}]52;", f"{ESC}]0;", "\u202e", chr(0x9B)):
         assert bad not in text
     assert text.count(f"{ESC}[2J") <= 1
+
+
+def test_the_second_wall_stands_in_front_of_the_driver_that_the_app_uses() -> None:
+    """Whatever a widget draws, also one that forgot the first wall."""
+    written: list[str] = []
+
+    class Loud:
+        def write(self, data: str) -> None:
+            written.append(data)
+
+    guarded(Loud)().write(f"a{ESC}]0;title{chr(7)}b\u202ec")  # type: ignore[arg-type]
+    assert written == ["abc"]
+    assert PilothouseApp(clock=StillClock()).get_driver_class().__mro__[0].write.__module__ == "assistant.tui.guard"
