@@ -22,6 +22,8 @@ RECENT = timedelta(minutes=12)
 """A restart is news for this long: twice the kubelet's longest back-off of 5 minutes and a margin."""
 YOUNG = timedelta(seconds=45)
 """A pod younger than this may simply be starting."""
+LINGERING = timedelta(minutes=2)
+"""An init container that runs longer is looked at: most do their work in seconds, those that wait never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Container:
     status: Mapping[str, Any]
     path: str
     status_path: str
+
+    @property
+    def sidecar(self) -> bool:
+        """Say whether it is an init container that keeps running beside the others (restartPolicy Always)."""
+        return self.init and self.spec.get("restartPolicy") == "Always"
 
     @property
     def waiting(self) -> Mapping[str, Any]:
@@ -185,13 +192,23 @@ def in_trouble(view: ClusterView, pod: Thing, container: Container) -> bool:
     """Say whether a container is failing now: not running as it should, or restarted again and again lately."""
     if pod.text("status.phase") == "Succeeded":
         return False
-    if container.init:
-        return bool(container.reason and container.reason != "PodInitializing") or (
-            container.exit_code != 0 and (not container.ready)
+    if container.init and not container.sidecar:
+        return (
+            bool(container.reason and container.reason != "PodInitializing")
+            or (container.exit_code != 0 and (not container.ready))
+            or lingers(view, container)
         )
     if container.ready and not (container.restarts >= 3 and fresh(view, container.ended.get("finishedAt"))):
         return False
     return not container.ready or container.restarts >= 3
+
+
+def lingers(view: ClusterView, container: Container) -> bool:
+    """Say whether an init container runs so long that the pod cannot be said to be starting any more."""
+    if not container.init or container.sidecar or not container.running:
+        return False
+    began = when(mapping(mapping(container.status.get("state")).get("running")).get("startedAt"))
+    return began is not None and view.now - began > LINGERING
 
 
 def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:

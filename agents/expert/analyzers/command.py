@@ -1,15 +1,16 @@
-"""Containers that the runtime or the kubelet cannot start: command, user, mounts, lifecycle hooks."""
+"""Containers that the runtime or the kubelet cannot start: command, working directory, user, mounts, lifecycle hooks."""
 
 from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers import subpaths
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import json_patch, outside, pointer, set_path
 from agents.expert.workload import Container, Workload, previous_good
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, text
-from assistant.domain.view import ClusterView
+from assistant.domain.view import ClusterView, Thing
 
 REASONS = frozenset(
     {
@@ -26,7 +27,11 @@ REASONS = frozenset(
 NO_FILE = re.compile(
     r'exec: \\?"([^"\\]+)\\?".*?(no such file|not found in \$PATH|permission denied|is a directory)', re.DOTALL
 )
+NO_FOLDER = re.compile(r'chdir to cwd \(\\?"([^"\\]+)')
+FORMAT = re.compile(r"exec format error")
 ROOT = re.compile(r"runAsNonRoot and image will run as root|non-numeric user|runAsNonRoot.*root", re.IGNORECASE)
+USER = re.compile(r"unable to find (user|group)|no matching entries in (passwd|group)", re.IGNORECASE)
+PROFILE = re.compile(r"seccomp|apparmor", re.IGNORECASE)
 
 
 def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
@@ -34,14 +39,7 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     message = text(container.waiting.get("message"))
     ended = text(container.ended.get("message"))
     starting = container.reason in REASONS or text(container.ended.get("reason")) in REASONS
-    hook = next(
-        (
-            e
-            for e in view.events_of(container.pod)
-            if e.text("reason") == "FailedPostStartHook" and container.name in e.text("message")
-        ),
-        None,
-    )
+    hook = _hook(view, container)
     shell = container.exit_code in (126, 127) and not container.running
     if not (starting or hook or shell):
         return None
@@ -57,48 +55,122 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     cited = [view.cite(container.pod, state)] + ([view.cite(event, "message")] if event is not None else [])
     said = " ".join(filter(None, (message, ended, event.text("message") if event is not None else "")))
     if hook is not None:
-        cited, field = [view.cite(hook, "message")], f"{container.path}.lifecycle.postStart"
+        field = f"{container.path}.lifecycle.postStart"
         return _draft(
             workload,
             "bad-command",
             field,
             "its postStart hook fails, so the kubelet kills it",
             0.9,
-            cited,
-            _before(view, workload, container, "lifecycle"),
+            [view.cite(hook, "message"), view.cite(container.pod, state), view.cite(workload.thing, field)],
+            [
+                *before(view, workload, container, "lifecycle"),
+                outside("Correct the command of the hook, or move it into the image", "a failing hook kills its container"),
+            ],
         )
     if ROOT.search(said):
         return _root(view, workload, container, cited)
-    found = NO_FILE.search(said)
-    if found or shell:
-        what = found[1] if found else text((mapping(workload.thing.at(container.path)).get("command") or [""])[0])
-        field = f"{container.path}.command"
-        own = mapping(workload.thing.at(container.path))
-        if own.get("command") is None and own.get("args") is not None:
-            field = f"{container.path}.args"
-        cited.append(view.cite(workload.thing, f"{container.path}.command", f"{container.path}.args"))
-        why = f'its command "{what}" cannot be executed in the image' if what else "its command is not in the image"
+    if FORMAT.search(said):
+        note = outside("Build the image for the nodes' platform", "no other change helps")
         return _draft(
-            workload,
-            "bad-command",
-            field,
-            why,
-            0.95 if found else 0.7,
-            cited,
-            [*_before(view, workload, container, "command"), *_without(workload, container)],
+            workload, "image", f"{container.path}.image", "its image is built for another processor", 0.9, cited, [note]
         )
-    if starting and "not found" not in said and said:
-        field = f"{container.path}"
+    return (
+        subpaths.judge(view, workload, container, said, cited)
+        or _setting(view, workload, container, said, cited)
+        or _command(view, workload, container, said, shell, cited)
+        or _other(workload, container, said, starting, cited)
+    )
+
+
+def _hook(view: ClusterView, container: Container) -> Thing | None:
+    """Return the event of a postStart hook that failed, or None; which container it was stands in its fieldPath."""
+    if not mapping(mapping(container.spec.get("lifecycle")).get("postStart")):
+        return None
+    for event in view.events_of(container.pod):
+        about = event.text("involvedObject.fieldPath")
+        own = f"{{{container.name}}}" in about or (not about and container.name in event.text("message"))
+        if event.text("reason") == "FailedPostStartHook" and (own or len(container.pod.rows("spec.containers")) == 1):
+            return event
+    return None
+
+
+def _setting(
+    view: ClusterView, workload: Workload, container: Container, said: str, cited: list[Citation]
+) -> Draft | None:
+    """Judge what the runtime refuses by a field of its own: working directory, user, profile."""
+    if folder := NO_FOLDER.search(said):
+        field = f"{container.path}.workingDir"
+        fixes = before(view, workload, container, "workingDir")
+        if mapping(workload.thing.at(container.path)).get("workingDir"):
+            fixes.append(
+                set_path(workload.thing, field, None, "Use the working directory of the image", "the image knows its own")
+            )
+        why = f"its working directory {folder[1]} is not in the image"
         return _draft(
-            workload,
-            "security" if "denied" in said or "permitted" in said else "other",
-            field,
-            f"the kubelet cannot create it: {said.strip()[:160]}",
-            0.7,
-            cited,
-            [],
+            workload, "bad-command", field, why, 0.95, [*cited, view.cite(workload.thing, field)],
+            fixes or [outside(f"Create {folder[1]} in the image", "the image sets it")],
+        )
+    base = f"{container.path}.securityContext"
+    if not mapping(workload.thing.at(base)):
+        base = f"{workload.template}.securityContext"
+    if USER.search(said):
+        note = outside("Run as a numeric user that needs no entry in the image's passwd file", "the image has no such user")
+        return _draft(
+            workload, "security", base, "the user that it is to run as is not in the image (securityContext)", 0.9,
+            [*cited, view.cite(workload.thing, base)], [*before(view, workload, container, "securityContext"), note],
+        )
+    if PROFILE.search(said):
+        kind = "appArmorProfile" if "apparmor" in said.lower() else "seccompProfile"
+        fix = set_path(
+            workload.thing, f"{base}.{kind}", {"type": "RuntimeDefault"}, "Use the runtime's default profile",
+            "keeps a profile in force; every node has this one",
+        )
+        note = outside("Or put the profile on every node that may run it", "right if this profile is demanded")
+        return _draft(
+            workload, "security", f"{base}.{kind}", f"the node does not have its {kind}", 0.9,
+            [*cited, view.cite(workload.thing, base)], [fix, note],
         )
     return None
+
+
+def _command(
+    view: ClusterView, workload: Workload, container: Container, said: str, shell: bool, cited: list[Citation]
+) -> Draft | None:
+    found = NO_FILE.search(said)
+    if not found and not shell:
+        return None
+    what = found[1] if found else text((mapping(workload.thing.at(container.path)).get("command") or [""])[0])
+    own = mapping(workload.thing.at(container.path))
+    given = own.get("command") is None and own.get("args") is not None
+    field = f"{container.path}.{'args' if given else 'command'}"
+    cited.append(view.cite(workload.thing, f"{container.path}.command", f"{container.path}.args"))
+    why = f'its command "{what}" cannot be executed in the image' if what else "its command is not in the image"
+    return _draft(
+        workload,
+        "bad-command",
+        field,
+        why,
+        0.95 if found else 0.75,
+        cited,
+        [*before(view, workload, container, "command"), *without(workload, container)],
+    )
+
+
+def _other(
+    workload: Workload, container: Container, said: str, starting: bool, cited: list[Citation]
+) -> Draft | None:
+    if not starting or "not found" in said or not said:
+        return None
+    return _draft(
+        workload,
+        "security" if "denied" in said or "permitted" in said else "other",
+        f"{container.path}",
+        f"the kubelet cannot create it: {said.strip()[:160]}",
+        0.7,
+        cited,
+        [outside("Act on what the runtime says", "no field of the template is plainly wrong")],
+    )
 
 
 def _draft(
@@ -124,7 +196,7 @@ def _draft(
     )
 
 
-def _before(view: ClusterView, workload: Workload, container: Container, field: str) -> list[Fix]:
+def before(view: ClusterView, workload: Workload, container: Container, field: str) -> list[Fix]:
     """Return the fix that takes a field from the revision before, where that differs."""
     thing = workload.thing
     good = previous_good(view, thing) if thing.kind == "Deployment" else None
@@ -145,7 +217,8 @@ def _before(view: ClusterView, workload: Workload, container: Container, field: 
     ]
 
 
-def _without(workload: Workload, container: Container) -> list[Fix]:
+def without(workload: Workload, container: Container) -> list[Fix]:
+    """Return the fix that drops command and args, so that the image's own entry point runs."""
     own = mapping(workload.thing.at(container.path))
     steps = [{"op": "remove", "path": pointer(f"{container.path}.{f}")} for f in ("command", "args") if f in own]
     if not steps:
@@ -155,7 +228,7 @@ def _without(workload: Workload, container: Container) -> list[Fix]:
             workload.thing,
             steps,
             "Remove the override, so that the image's own entry point runs",
-            "the image knows how to start itself; the override names a file that it lacks",
+            "the image knows how to start itself; the override names what it does not have",
             "put command and args back",
         )
     ]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from agents.expert.analyzers import command, crash, image, memory, probes, references
+from agents.expert.analyzers import command, crash, image, memory, probes, references, waits
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import outside
 from agents.expert.workload import YOUNG, Container, Workload, troubled
 from assistant.domain.view import ClusterView
 
-JUDGES = (image.cause, references.cause, command.cause, memory.cause, probes.cause, crash.cause, probes.not_ready)
+JUDGES = (
+    image.cause,
+    references.cause,
+    command.cause,
+    memory.cause,
+    probes.cause,
+    waits.cause,
+    crash.cause,
+    probes.not_ready,
+)
 """In the order of directness: what the kubelet says, what the kernel did, what the log says, what a probe sees."""
 
 
@@ -16,19 +25,25 @@ def analyze(view: ClusterView) -> list[Draft]:
     """Return one cause for each failing container of each workload."""
     found: list[Draft] = []
     for workload, container in troubled(view):
-        drafts = (judge(view, workload, container) for judge in JUDGES)
-        draft = next((d for d in drafts if d is not None), None)
+        draft = judge(view, workload, container)
         if draft is None:
             draft = _symptom(view, workload, container)
         if draft is not None and draft.identity not in {d.identity for d in found}:
             found.append(draft)
-    return found
+    known = {k for d in found for k in d.about}
+    return found + [d for d in memory.survivors(view) if not d.about & known]
+
+
+def judge(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
+    """Return what the first subject that knows says of a failing container, None where none knows."""
+    drafts = (cause(view, workload, container) for cause in JUDGES)
+    return next((d for d in drafts if d is not None), None)
 
 
 def _symptom(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
     """Return the plain fact that a container is not ready; a pod that only starts up is a note."""
     pod = container.pod
-    if not pod.text("spec.nodeName") or (container.reason in ("PodInitializing",) and not container.init):
+    if not pod.text("spec.nodeName") or (container.reason == "PodInitializing" and not (container.init and not container.sidecar)):
         return None
     starting = view.now - pod.created < YOUNG
     sandbox = next((e for e in view.events_of(pod) if e.text("reason") == "FailedCreatePodSandBox"), None)

@@ -6,7 +6,7 @@ import json
 import re
 
 from agents.expert import logs
-from agents.expert.analyzers import names, permissions
+from agents.expert.analyzers import arguments, names, permissions
 from agents.expert.analyzers.names import change
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import Complaint, complaint
@@ -17,6 +17,8 @@ from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView
 
+LOUD = re.compile(r"\b(error|fatal|panic|exception|fail(ed|ure)?|traceback|denied|refused|timed? ?out)\b", re.IGNORECASE)
+"""Words of a log that ended with code 0 and still has something to complain about."""
 NUMBER_NEEDED = re.compile(
     r"int\(\)|parseint|atoi|numberformat|invalid syntax|integer|numeric|a number|float|digit", re.IGNORECASE
 )
@@ -35,11 +37,11 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     lines = log_lines(view, container)
     said = complaint(lines)
     state = view.cite(container.pod, f"{container.status_path}.state.waiting", container.ended_path)
-    if said is None:
+    if said is None or (_done(container) and not LOUD.search(said.text)):
         return _silent(view, workload, container, state)
     cited = (view.cite_log(said.log, said.decisive), state)
     settings = settings_of(view, workload, container)
-    for judge in (permissions.judge, _bad_value, _bad_file, names.judge, _required):
+    for judge in (permissions.judge, arguments.judge, _bad_value, _bad_file, names.judge, _required):
         draft = judge(view, workload, container, said, settings, cited)
         if draft is not None:
             return draft
@@ -369,9 +371,13 @@ def _generic(
     )
 
 
+def _done(container: Container) -> bool:
+    return bool(container.ended) and container.exit_code == 0 and container.ended.get("reason") == "Completed"
+
+
 def _silent(view: ClusterView, workload: Workload, container: Container, state: Citation) -> Draft:
     undo = _before(view, workload)
-    done = container.exit_code == 0 and container.ended.get("reason") == "Completed"
+    done = _done(container)
     why = (
         f"container {container.name} ends at once with code 0: its command has nothing to keep running"
         if done

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import Container, Workload, previous_good
 from assistant.domain.raw import rows, text, texts
-from assistant.domain.view import ClusterView
+from assistant.domain.view import ClusterView, Thing
 
 REASONS = frozenset(
     {
@@ -31,6 +32,7 @@ ABSENT = re.compile(r"not found|manifest unknown|does not exist|name unknown|not
 AWAY = re.compile(r"no such host|dial tcp|i/o timeout|connection refused|server misbehaving|timeout|eof", re.IGNORECASE)
 PLATFORM = re.compile(r"no match for platform|no matching manifest|exec format", re.IGNORECASE)
 LIMITED = re.compile(r"toomanyrequests|429|rate limit", re.IGNORECASE)
+UNTRUSTED = re.compile(r"x509|HTTP response to HTTPS client|certificate signed by unknown authority", re.IGNORECASE)
 SECRET_TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 
 
@@ -52,18 +54,42 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     if pulls:
         cited.append(view.cite(pulls[0], "message"))
     field, why, fixes, sure = _why(view, workload, container, image, message)
+    target, keys, level = workload.thing.target, workload.keys, Level.WORKLOAD
+    if field.endswith("imagePullSecrets"):
+        holder, lacking = _pull_secret(view, workload)
+        if lacking:
+            why = f"{image} needs a login, and the pull secret {lacking} (imagePullSecrets) does not exist"
+            note = next((e for e in view.events_of(pod) if e.text("reason") == "FailedToRetrieveImagePullSecret"), None)
+            cited += [view.cite(note, "message")] if note is not None else []
+        elif holder is not None:
+            why = f"the registry refuses the credentials in Secret {holder.name} (imagePullSecrets) for {image}"
+            cited += [view.cite(holder, "metadata.name"), view.cite(workload.thing, field)]
+            target, keys, level, field = holder.target, keys | {holder.key}, Level.OBJECT, "data['.dockerconfigjson']"
     return Draft(
         "image",
-        workload.thing.target,
+        target,
         field,
         f"{workload.name()} cannot start: {why}.",
         sure,
-        Level.WORKLOAD,
+        level,
         tuple(cited),
-        workload.keys,
+        keys,
         workload.keys,
         tuple(fixes),
     )
+
+
+def _pull_secret(view: ClusterView, workload: Workload) -> tuple[Thing | None, str]:
+    """Return the pull secret in use that exists, and the name of one that does not: own ones, then the account's."""
+    namespace = workload.thing.namespace
+    account = view.find("ServiceAccount", namespace, text(workload.spec.get("serviceAccountName")) or "default")
+    given = rows(workload.spec.get("imagePullSecrets")) or (account.rows("imagePullSecrets") if account else [])
+    names = [text(r.get("name")) for r in given]
+    told = any(e.text("reason") == "FailedToRetrieveImagePullSecret" for p in workload.pods for e in view.events_of(p))
+    found = [view.find("Secret", namespace, n) for n in names]
+    lacking = [n for n, s in zip(names, found, strict=True) if s is None]
+    sure = told or view.all("secrets", namespace)
+    return next((s for s in found if s is not None), None), lacking[0] if lacking and sure else ""
 
 
 def _why(
@@ -76,15 +102,20 @@ def _why(
         fix = set_path(thing, policy, "IfNotPresent", "Let the kubelet pull the image", "the image is not on the node")
         return policy, f"imagePullPolicy is Never and {image} is not on the node", [fix], 0.95
     if container.reason == "InvalidImageName":
-        return field, f'"{image}" is not a valid image name', _other(view, workload, container, image), 0.95
+        lower = image.lower()
+        fixes = [] if lower == image else [
+            set_path(thing, field, lower, f"Use {lower}", "names of repositories are written in lower case")
+        ]
+        return field, f'"{image}" is not a valid image name', [*fixes, *_other(view, workload, container, image)], 0.95
     if LIMITED.search(message):
         note = outside("Log in to the registry, use a mirror, or wait: it limits pulls", "the image itself is right")
         return field, f"the registry limits pulls of {image}", [note], 0.85
     if PLATFORM.search(message):
         note = outside(f"Build {image} for the nodes' platform", "no image of another platform can run here")
         return field, f"{image} is not built for the node's platform", [note], 0.9
-    known = repository in {split(i)[0] for i in images(view) if i != image}
-    if DENIED.search(message) and not (ABSENT.search(message) and known):
+    known = {split(i)[0] for i in images(view) if i != image}
+    alike = difflib.get_close_matches(repository, known - {repository}, n=1, cutoff=0.9)
+    if DENIED.search(message) and not (ABSENT.search(message) and (repository in known or alike)):
         fixes = _secrets(view, workload)
         place = f"{workload.template}.imagePullSecrets"
         return (
@@ -93,6 +124,13 @@ def _why(
             fixes,
             0.9,
         )
+    if UNTRUSTED.search(message):
+        host = repository.split("/")[0]
+        note = outside(
+            f"Let the nodes' container runtime trust {host}, or name it so that it is asked over TLS",
+            "the runtime refuses to talk to it",
+        )
+        return field, f"the nodes do not trust the registry {host} of {image}", [note], 0.85
     if ABSENT.search(message):
         near = _other(view, workload, container, image)
         return field, f"the image {image} does not exist in the registry", near, 0.95
@@ -181,10 +219,15 @@ def _other(view: ClusterView, workload: Workload, container: Container, image: s
     return fixes
 
 
+def _is_pull_secret(secret: Thing) -> bool:
+    """Say whether a Secret holds registry credentials, by its type or, where the type was not kept, by its key."""
+    return secret.text("type") in SECRET_TYPES or bool({".dockerconfigjson", ".dockercfg"} & set(secret.map("data")))
+
+
 def _secrets(view: ClusterView, workload: Workload) -> list[Fix]:
     thing, place = workload.thing, f"{workload.template}.imagePullSecrets"
     used = [text(r.get("name")) for r in rows(workload.spec.get("imagePullSecrets"))]
-    have = [s.name for s in view.all("secrets", thing.namespace) if s.text("type") in SECRET_TYPES]
+    have = [s.name for s in view.all("secrets", thing.namespace) if _is_pull_secret(s)]
     fixes = [
         set_path(thing, place, [{"name": name}], f"Pull with Secret {name}", "it is the pull secret of this namespace")
         for name in have

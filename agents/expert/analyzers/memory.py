@@ -8,7 +8,7 @@ import re
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import MEMORY
 from agents.expert.remedies import json_patch, pointer, set_path
-from agents.expert.workload import Container, Workload, log_lines
+from agents.expert.workload import Container, Workload, containers, log_lines, workloads
 from assistant.domain.raw import mapping, text
 from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity, shown_bytes
@@ -16,6 +16,13 @@ from assistant.policy.quantity import quantity, shown_bytes
 PROGRESS = re.compile(r"(?<!\d)(\d+) ?(?:/|of) ?(\d+)(?!\d)")
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(Mi?B|Gi?B|M|G)\b")
 STEP = 64 * 2**20
+RECENTLY = 40
+"""Lines from the end of a running container's log in which a killed child still counts."""
+CHILD_KILLED = re.compile(
+    r"(worker|child|process|task|subprocess|executor|fork)\b.{0,60}(sigkill|signal 9|signal: killed|was killed|out of memory|oom)|"
+    r"killed process \d+|oom[- ]?kill|signal: killed|exit(ed)?( with)?( code| status)?[ :=]*-?(9|137)\b",
+    re.IGNORECASE,
+)
 
 
 def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
@@ -67,6 +74,49 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
         tuple(cited),
         workload.keys,
         workload.keys,
+        tuple(fixes),
+    )
+
+
+def survivors(view: ClusterView) -> list[Draft]:
+    """Return containers that stay up while the kernel kills their children again and again.
+
+    With cgroup v1, and with memory.oom.group off, the kernel takes the largest process and not the container, so that
+    neither a restart nor a reason OOMKilled shows it; only the main process can tell.
+    """
+    found = []
+    for workload in workloads(view):
+        for pod in workload.pods[:2]:
+            draft = next((d for c in containers(workload, pod) if (d := _survivor(view, workload, c)) is not None), None)
+            if draft is not None:
+                found.append(draft)
+                break
+    return found
+
+
+def _survivor(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
+    limit = text(mapping(mapping(container.spec.get("resources")).get("limits")).get("memory"))
+    log = view.log(container.pod.namespace, container.pod.name, container.name)
+    if not limit or log is None or not container.running:
+        return None
+    told = [line for line in log.lines[-RECENTLY:] if CHILD_KILLED.search(line)]
+    if len(told) < 2:
+        return None
+    field = f"{container.path}.resources.limits.memory"
+    own = text(mapping(mapping(mapping(workload.thing.at(container.path)).get("resources")).get("limits")).get("memory"))
+    fixes = [_raise(workload.thing, container, _need(limit, log.lines), own)] if container.path else []
+    keys = frozenset({workload.thing.key + "#calls", *workload.keys})
+    return Draft(
+        "oom",
+        workload.thing.target,
+        field,
+        f"Children of container {container.name} of {workload.name()} are killed for memory again and again, while its "
+        f"main process lives: the memory limit of {limit} is too low.",
+        0.85,
+        Level.WORKLOAD,
+        (view.cite_log(log, *told[-2:]), view.cite(workload.thing, field)),
+        keys,
+        keys,
         tuple(fixes),
     )
 

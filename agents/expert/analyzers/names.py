@@ -40,11 +40,11 @@ def judge(
         service, place, known = resolve(view, workload.thing.namespace, host)
         setting = _holder(settings, host, port)
         if service is not None:
-            draft = _reach(view, workload, service, port, setting, said, cited)
+            draft = reach(view, workload, service, port, setting, said, cited)
             if draft is not None:
                 return draft
         elif known and dns:
-            return _no_name(view, workload, host, place, setting, said, cited)
+            return no_name(view, workload, host, place, setting, said, cited)
     if dns or refused or slow:
         host, port = next(iter(_addresses(said, settings)), ("", 0))
         if not host:
@@ -106,7 +106,7 @@ def _holder(settings: list[Setting], host: str, port: int) -> Setting | None:
     return next((s for s in with_host if not s.is_file), with_host[0] if with_host else None)
 
 
-def _no_name(
+def no_name(
     view: ClusterView,
     workload: Workload,
     host: str,
@@ -115,6 +115,7 @@ def _no_name(
     said: Complaint,
     cited: tuple[Citation, ...],
 ) -> Draft:
+    """Return the draft for a host name of the cluster that no Service has."""
     own = workload.thing.namespace
     name = host.split(".")[0]
     here = [s.name for s in view.all("services", own)]
@@ -181,7 +182,7 @@ def _by_port(view: ClusterView, namespace: str, said: Complaint) -> str:
     return fitting[0] if len(fitting) == 1 else ""
 
 
-def _reach(
+def reach(
     view: ClusterView,
     workload: Workload,
     service: Thing,

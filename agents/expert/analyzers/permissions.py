@@ -9,13 +9,15 @@ from agents.expert import logs
 from agents.expert.analyzers.access import denial
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import Complaint
-from agents.expert.remedies import json_patch, outside, pointer
+from agents.expert.remedies import json_patch, outside, pointer, set_path
 from agents.expert.settings import Setting
 from agents.expert.workload import Container, Workload
 from assistant.domain.evidence import Citation
-from assistant.domain.raw import mapping, rows, text
+from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import ClusterView
 
+LOW_PORT = re.compile(r"(?:bind|listen)\w*\b[^\n]{0,60}?:(\d{2,3})\b(?!\d)|port (\d{2,3})\b(?!\d)", re.IGNORECASE)
+"""Ports below 1024 need CAP_NET_BIND_SERVICE or root."""
 SECRETIVE = re.compile(r"pass(word|wd)?|secret|token|credential|auth|api[_-]?key|dsn|_url$|user", re.IGNORECASE)
 
 
@@ -51,6 +53,8 @@ def judge(
         return _full(view, workload, said, cited)
     if logs.CREDENTIALS.search(said.text) and not logs.DNS.search(line):
         return credentials(view, workload, settings, said, cited)
+    if logs.PERMISSION.search(said.text) and (low := LOW_PORT.search(said.text)):
+        return _low_port(workload, container, low[1] or low[2], cited)
     if logs.PERMISSION.search(said.text) and said.files:
         return _owner(view, workload, container, said, cited)
     return None
@@ -189,8 +193,6 @@ def _read_only(
     )
     if mount is not None and mounts[mount].get("readOnly") is True:
         field = f"{container.path}.volumeMounts[{mount}].readOnly"
-        from agents.expert.remedies import set_path
-
         return _own(
             workload,
             "storage",
@@ -245,6 +247,33 @@ def _read_only(
     )
 
 
+def _low_port(workload: Workload, container: Container, port: str, cited: tuple[Citation, ...]) -> Draft:
+    own = f"{container.path}.securityContext"
+    base = own if mapping(workload.thing.at(own)) else f"{workload.template}.securityContext"
+    context = dict(mapping(workload.thing.at(own)))
+    capabilities = {**mapping(context.get("capabilities")), "add": ["NET_BIND_SERVICE"]}
+    fixes = [outside(f"Let it listen on a port above 1023 instead of {port}", "needs no right at all")]
+    if container.path:
+        fixes.append(
+            json_patch(
+                workload.thing,
+                [{"op": "add", "path": pointer(own), "value": {**context, "capabilities": capabilities}}],
+                "Give the container NET_BIND_SERVICE",
+                "lets it bind low ports and nothing else",
+                "put the old securityContext back",
+            )
+        )
+    return _own(
+        workload,
+        "security",
+        base,
+        f"its user may not bind port {port} (securityContext)",
+        0.9,
+        cited,
+        fixes,
+    )
+
+
 def _owner(
     view: ClusterView, workload: Workload, container: Container, said: Complaint, cited: tuple[Citation, ...]
 ) -> Draft:
@@ -257,6 +286,20 @@ def _owner(
     mounted = any(m and path.startswith(m) for m in mounts)
     fixes = []
     field = base
+    capable = f"{container.path}.securityContext.capabilities"
+    if re.search(r"operation not permitted|eperm", said.text, re.IGNORECASE) and "ALL" in texts(
+        mapping(thing.at(capable)).get("drop")
+    ):
+        fixes.append(
+            set_path(
+                thing,
+                f"{capable}.add",
+                ["CHOWN", "SETUID", "SETGID"],
+                "Give back the capabilities that its start needs",
+                "everything else stays dropped; an image that runs as non-root needs none of them",
+            )
+        )
+        field = capable
     if user and mounted and "fsGroup" not in thing.map(base):
         field = f"{base}.fsGroup"
         context = {**thing.map(base), "fsGroup": user}

@@ -1,26 +1,22 @@
-"""Probes that fail on an application that works: wrong port, wrong path, too little time."""
+"""Probes that fail on an application that works: a handler that asks the wrong thing, or too little patience."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from agents.expert.draft import Draft, Fix, Level
+from agents.expert.analyzers import handlers
+from agents.expert.analyzers.handlers import KINDS, LATE, Probe, Verdict, probe_of
+from agents.expert.draft import Draft, Level
 from agents.expert.logs import ports
-from agents.expert.remedies import nearest, outside, set_path
-from agents.expert.workload import Container, Workload, log_lines, previous_good
-from assistant.domain.evidence import Citation
-from assistant.domain.raw import fold_int, mapping, rows, text
+from agents.expert.remedies import outside
+from agents.expert.settings import settings_of
+from agents.expert.workload import Container, Workload
+from assistant.domain.raw import fold_int
 from assistant.domain.view import ClusterView, Thing, event_count
 
-KINDS = {"Startup": "startupProbe", "Liveness": "livenessProbe", "Readiness": "readinessProbe"}
 FAILED = re.compile(r"(Startup|Liveness|Readiness) probe (failed|errored)")
-STATUS = re.compile(r"statuscode: (\d{3})")
-REQUESTED = re.compile(
-    r"\b(?:GET|HEAD) (/[^\s\"?]*)[^\n]{0,40}?\b(2\d\d)\b|\"path\": ?\"(/[^\"?]*)\"[^\n]{0,60}?\"status\": ?(2\d\d)"
-)
-PATHS = ("/healthz", "/health", "/livez", "/readyz", "/ready", "/live", "/status", "/ping", "/-/healthy", "/-/ready")
+LOOPBACK = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::|\b[^\n]{0,20}port\D{0,3})\d{2,5}")
+LOOPBACK_VALUE = re.compile(r"^(?:127\.0\.0\.1|localhost|::1)(?::\d+)?$|(?:=|//|\s)(?:127\.0\.0\.1|localhost)(?::|$)")
 
 
 def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
@@ -35,14 +31,18 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     )
     for field in order:
         if field in failed:
-            draft = _judge(view, workload, container, field, failed[field])
-            if draft is not None:
-                return draft
+            probe = probe_of(view, workload, container, field, failed[field])
+            found = handlers.judge(probe) or _late(probe) or _impatient(probe)
+            if found is not None:
+                return _draft(probe, found)
+            inside = _listens_inside(probe)
+            if inside is not None:
+                return inside
     return None
 
 
 def _failures(view: ClusterView, container: Container) -> dict[str, list[Thing]]:
-    """Return the failure events of each probe field, the most telling first."""
+    """Return the failure events of each probe field, the newest first."""
     found: dict[str, list[Thing]] = {}
     several = len(container.pod.rows("spec.containers")) > 1
     for event in view.events_of(container.pod):
@@ -64,239 +64,95 @@ def _killed(view: ClusterView, container: Container) -> bool:
     )
 
 
-def _judge(
-    view: ClusterView, workload: Workload, container: Container, field: str, events: list[Thing]
-) -> Draft | None:
-    probe = mapping(container.spec.get(field))
-    path = f"{container.path}.{field}"
-    answered = [e for e in events if STATUS.search(e.text("message"))]
-    slow = [e for e in events if "deadline exceeded" in e.text("message") or "Client.Timeout" in e.text("message")]
-    refused = [e for e in events if "refused" in e.text("message")]
-    lines = log_lines(view, container)
-    status = int(m[1]) if answered and (m := STATUS.search(answered[0].text("message"))) else 0
-    wrong = _port(container, probe, lines)
-    before = _before(view, workload, container, field)
-    if wrong is not None and (refused or slow or answered):
-        kind, asked, real, proof = wrong
-        place = f"{path}.{kind}.port"
-        cited = [view.cite(workload.thing, place), view.cite((refused or events)[0], "message"), proof(view)]
-        return _draft(
-            workload,
-            container,
-            field,
-            place,
-            cited,
-            0.95,
-            before
-            or [
-                _set(
-                    workload, place, real, f"Probe port {real}", f"the log says that the application listens on {real}"
-                )
-            ],
-            f"asks port {asked}, but the application listens on {real}",
-        )
-    if answered and 400 <= status < 500 and mapping(probe.get("httpGet")):
-        asked = text(mapping(probe.get("httpGet")).get("path"))
-        place = f"{path}.httpGet.path"
-        cited = [view.cite(workload.thing, place), view.cite(answered[0], "message")]
-        line = next(((log, row) for log, row in reversed(lines) if asked in row and str(status) in row), None)
-        if line is not None:
-            cited.append(view.cite_log(line[0], line[1]))
-        return _draft(
-            workload,
-            container,
-            field,
-            place,
-            cited,
-            0.95,
-            [*before, *_paths(view, workload, container, place, asked, lines)],
-            f"asks for {asked}, which the application answers with {status}",
-        )
-    own = mapping(probe.get("httpGet"))
-    tls = [
-        e
-        for e in events
-        if "HTTP response to HTTPS client" in e.text("message") or "malformed HTTP response" in e.text("message")
-    ]
-    if own and tls:
-        place = f"{path}.httpGet.scheme"
-        other = "HTTP" if text(own.get("scheme")) == "HTTPS" else "HTTPS"
-        return _draft(
-            workload,
-            container,
-            field,
-            place,
-            [view.cite(workload.thing, place), view.cite(tls[0], "message")],
-            0.95,
-            [_set(workload, place, other, f"Probe with {other}", "the application speaks the other one")],
-            "speaks the wrong scheme",
-        )
-    command = [e for e in events if mapping(probe.get("exec"))]
-    if command:
-        place = f"{path}.exec.command"
-        cited = [view.cite(workload.thing, place), view.cite(command[0], "message")]
-        missing = re.search(r"no such file|not found|executable", command[0].text("message"))
-        return _draft(
-            workload,
-            container,
-            field,
-            place,
-            cited,
-            0.9 if missing else 0.65,
-            before,
-            "runs a command that " + ("is not in the image" if missing else "fails"),
-        )
-    if (slow and len(slow) * 2 >= len(events)) or (slow and not refused):
-        seconds = fold_int(probe.get("timeoutSeconds"), 1)
-        place = f"{path}.timeoutSeconds"
-        cited = [view.cite(workload.thing, place), view.cite(slow[0], "message")]
-        return _draft(
-            workload,
-            container,
-            field,
-            place,
-            cited,
-            0.8,
-            [
-                *before,
-                _set(
-                    workload,
-                    place,
-                    max(5, seconds * 5),
-                    f"Give the probe {max(5, seconds * 5)} s",
-                    "the application answers, only later; find out why it is slow",
-                ),
-            ],
-            f"gives up after {seconds} s, before the application answers",
-        )
-    if (
-        refused
-        and field in ("livenessProbe", "startupProbe")
-        and _killed(view, container)
-        and _starting(container, lines)
-    ):
-        patience = fold_int(probe.get("initialDelaySeconds")) + fold_int(probe.get("periodSeconds"), 10) * fold_int(
-            probe.get("failureThreshold"), 3
-        )
-        place = f"{path}.failureThreshold"
-        cited = [view.cite(workload.thing, path), view.cite(refused[0], "message")]
-        killing = next((e for e in view.events_of(container.pod) if e.text("reason") == "Killing"), None)
-        cited += [view.cite(killing, "message")] if killing is not None else []
-        cited += [view.cite_log(lines[-1][0], lines[-1][1])] if lines else []
-        fix = _set(
-            workload,
-            place,
-            30,
-            f"Let it take {30 * fold_int(probe.get('periodSeconds'), 10)} s to start",
-            "the kubelet kills it while it still starts; a startupProbe with that patience is the cleaner form",
-        )
-        return _draft(
-            workload,
-            container,
-            field,
-            place,
-            cited,
-            0.85,
-            [*before, fix],
-            f"kills the container after about {patience} s, before it has started",
-        )
-    return None
+def _late(probe: Probe) -> Verdict | None:
+    """Judge a probe that gives up before the application answers."""
+    slow, refused = probe.having(LATE.pattern), probe.having("refused")
+    if not slow or (refused and len(slow) * 2 < len(probe.events)):
+        return None
+    seconds = fold_int(probe.spec.get("timeoutSeconds"), 1)
+    place = f"{probe.path}.timeoutSeconds"
+    more = max(5, seconds * 5)
+    fix = probe.set(place, more, f"Give the probe {more} s", "the application answers, only later; find out why it is slow")
+    fixes = [*handlers.before(probe.view, probe.workload, probe.container, probe.field), fix]
+    cited = probe.cite(place if probe.spec.get("timeoutSeconds") else probe.path, slow[0])
+    return Verdict(place, f"gives up after {seconds} s, before the application answers", 0.8, tuple(cited), tuple(fixes))
 
 
-def _starting(container: Container, lines: list[tuple[Any, str]]) -> bool:
-    """Say whether the container was still starting when it was killed: nothing in the log says that it listens."""
-    return container.exit_code in (137, 143, 0) and not ports(lines[-15:])
+def _impatient(probe: Probe) -> Verdict | None:
+    """Judge a liveness or startup probe that kills the container while it still starts."""
+    view, container = probe.view, probe.container
+    refused = probe.having("refused|reset by peer|EOF")
+    starting = container.exit_code in (137, 143, 0) and not ports(probe.lines[-15:])
+    if not refused or probe.field == "readinessProbe" or not _killed(view, container) or not starting:
+        return None
+    period = fold_int(probe.spec.get("periodSeconds"), 10)
+    patience = fold_int(probe.spec.get("initialDelaySeconds")) + period * fold_int(
+        probe.spec.get("failureThreshold"), 3
+    )
+    place = f"{probe.path}.failureThreshold"
+    cited = probe.cite(probe.path, refused[0])
+    killing = next((e for e in view.events_of(container.pod) if e.text("reason") == "Killing"), None)
+    cited += [view.cite(killing, "message")] if killing is not None else []
+    cited += [view.cite_log(probe.lines[-1][0], probe.lines[-1][1])] if probe.lines else []
+    fix = probe.set(
+        place,
+        30,
+        f"Let it take {30 * period} s to start",
+        "the kubelet kills it while it still starts; a startupProbe with that patience is the cleaner form",
+    )
+    fixes = [*handlers.before(view, probe.workload, container, probe.field), fix]
+    why = f"kills the container after about {patience} s, before it has started"
+    return Verdict(place, why, 0.85, tuple(cited), tuple(fixes))
 
 
-def _port(container: Container, probe: Mapping[str, Any], lines: list[tuple[Any, str]]) -> Any:
-    """Return (handler, port asked, port that answers, citation) where the log names another port, otherwise None."""
-    names = {text(p.get("name")): fold_int(p.get("containerPort")) for p in rows(container.spec.get("ports"))}
-    for kind in ("httpGet", "tcpSocket", "grpc"):
-        handler = mapping(probe.get(kind))
-        if not handler:
-            continue
-        asked = handler.get("port")
-        number = names.get(asked, 0) if isinstance(asked, str) else fold_int(asked)
-        heard = ports(lines)
-        if heard and number and number not in {p for p, _, _ in heard}:
-            real, log, line = heard[-1]
-            return kind, asked, real, lambda view, log=log, line=line: view.cite_log(log, line)
-    return None
+def _listens_inside(probe: Probe) -> Draft | None:
+    """Return the setting that lets a server listen on the loopback address only, where no probe can reach it."""
+    line = next(((log, row) for log, row in reversed(probe.lines) if LOOPBACK.search(row) and ports([(log, row)])), None)
+    refused = probe.having("refused")
+    if line is None or not refused:
+        return None
+    workload, view = probe.workload, probe.view
+    settings = settings_of(view, workload, probe.container)
+    held = next((s for s in settings if s.value and LOOPBACK_VALUE.search(s.value)), None)
+    holder = held.holder if held is not None else workload.thing
+    field = held.path if held is not None else f"{probe.container.path}.env"
+    cited = [view.cite_log(line[0], line[1]), view.cite(refused[0], "message")]
+    cited += [view.cite(holder, field)] if held is not None else []
+    name = f" ({held.name} of {holder.kind} {holder.name})" if held is not None else ""
+    fixes = [outside("Let it listen on 0.0.0.0", "the kubelet and the Service come from outside the container")]
+    if held is not None and held.value:
+        from agents.expert.analyzers.names import change
+
+        value = re.sub(r"127\.0\.0\.1|localhost", "0.0.0.0", held.value)  # noqa: S104 - what a server in a pod must do
+        fixes = change(view, workload, held, value, "Listen on all addresses", "nothing outside the container reaches it")
+    return Draft(
+        "app-config",
+        holder.target,
+        field,
+        f"{workload.name()} listens on the loopback address only{name}, so neither its probes nor its Service reach it.",
+        0.93 if held is not None else 0.8,
+        Level.OBJECT if holder is not workload.thing else Level.WORKLOAD,
+        tuple(cited),
+        workload.keys | {holder.key},
+        workload.keys,
+        tuple(fixes),
+    )
 
 
-def _paths(
-    view: ClusterView, workload: Workload, container: Container, place: str, asked: str, lines: list[tuple[Any, str]]
-) -> list[Fix]:
-    answered = [m[1] or m[3] for _, line in lines if (m := REQUESTED.search(line))]
-    health = [p for p in answered if re.search(r"health|ready|live|ping|status|up", p)]
-    if health:
-        return [
-            _set(workload, place, health[-1], f"Probe {health[-1]}", "the log shows that the application answers it")
-        ]
-    others = [text(mapping(mapping(container.spec.get(f)).get("httpGet")).get("path")) for f in KINDS.values()]
-    tail = [p for p in PATHS if p != asked and any(o.endswith("z") for o in others if o) == p.endswith("z")]
-    guess = nearest(asked, [p for p in tail if p not in others]) or nearest(asked, PATHS)
-    fixes = []
-    if guess:
-        fixes.append(
-            _set(
-                workload,
-                place,
-                guess,
-                f"Probe {guess}",
-                "the nearest conventional path in the form that the "
-                "container's other probe uses; the log does not prove it",
-            )
-        )
-    fixes.append(outside(f"Or let the application answer {asked}", "right if that path was promised"))
-    return fixes
-
-
-def _before(view: ClusterView, workload: Workload, container: Container, field: str) -> list[Fix]:
-    thing = workload.thing
-    good = previous_good(view, thing) if thing.kind == "Deployment" else None
-    if good is None or not good.number("status.readyReplicas"):
-        return []
-    old = next((c for c in good.rows("spec.template.spec.containers") if c.get("name") == container.name), {})
-    if not old.get(field) or old.get(field) == container.spec.get(field):
-        return []
-    return [
-        set_path(
-            thing,
-            f"{container.path}.{field}",
-            old[field],
-            "Put the probe of the revision before back",
-            "that revision is ready with it",
-        )
-    ]
-
-
-def _set(workload: Workload, place: str, value: object, title: str, reason: str) -> Fix:
-    return set_path(workload.thing, place, value, title, reason)
-
-
-def _draft(
-    workload: Workload,
-    container: Container,
-    field: str,
-    place: str,
-    cited: list[Citation],
-    sure: float,
-    fixes: list[Fix],
-    why: str,
-) -> Draft:
-    effect = "so it is killed again and again" if field != "readinessProbe" else "so no pod becomes ready"
+def _draft(probe: Probe, found: Verdict) -> Draft:
+    effect = "so it is killed again and again" if probe.field != "readinessProbe" else "so no pod becomes ready"
+    workload = probe.workload
     return Draft(
         "probe",
         workload.thing.target,
-        place,
-        f"The {field} of {workload.name()} {why}, {effect}.",
-        sure,
+        found.field,
+        f"The {probe.field} of {workload.name()} {found.why}, {effect}.",
+        found.sure,
         Level.WORKLOAD,
-        tuple(cited),
+        found.cited,
         workload.keys,
         workload.keys,
-        tuple(fixes),
+        found.fixes,
     )
 
 
