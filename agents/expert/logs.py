@@ -16,7 +16,9 @@ BAD = re.compile(
     r"\b(error|fatal|panic|critical|exception|fail(ed|ure|s)?|cannot|can't|could not|unable|invalid|"
     r"refused|denied|forbidden|"
     r"unauthori[sz]ed|abort\w*|missing|required?s?|not (set|found|allowed|permitted)|no such|unknown|traceback|exiting|"
-    r"timed? ?out|timeout|expired|unreachable|mismatch|unsupported|illegal|must)\b|level=(error|fatal)|"
+    r"timed? ?out|timeout|expired|unreachable|mismatch|unsupported|illegal|must|unbound|rejected|not accepted|undefined|"
+    r"does not exist|bad address|can't find|nxdomain|fehler|ungültig\w*|fehlgeschlagen|erreur|échec|invalide|inválid\w*|"
+    r"errore|não|falha|ошибка)\b|失败|错误|エラー|失敗|level=(error|fatal)|"
     r'"(level|severity)": ?"(error|fatal|critical)"|[A-Z]\w*(Error|Exception)\b|^E\d{4} ',
     re.IGNORECASE,
 )
@@ -24,7 +26,7 @@ HOST = r"(?P<host>[a-z0-9]([a-z0-9.-]*[a-z0-9])?)"
 DNS = re.compile(
     r"name or service not known|no such host|could not translate host name|getaddrinfo|enotfound|eai_again|"
     r"temporary failure in name resolution|unknownhostexception|nodename nor servname|name does not resolve|"
-    r"nxdomain|failed to resolve|cannot resolve|unknown host|no address associated with hostname|server misbehaving",
+    r"nxdomain|bad address|can't find|can't resolve|host not found|failed to resolve|cannot resolve|unknown host|no address associated with hostname|server misbehaving",
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"connection refused|econnrefused|errno 111|connect: refused|actively refused", re.IGNORECASE)
@@ -44,7 +46,8 @@ CREDENTIALS = re.compile(
     r"401 unauthorized|http 401|status(code)?[=: ]+401|sasl authentication|permission denied for (database|user|role)|"
     r"(api[ _-]?key|token|credential|password)s? (was |is |has )?(been )?(rejected|refused|expired|revoked|"
     r"invalid|wrong)|"
-    r"role \S+ does not exist|unauthorized\b",
+    r"role \S+ does not exist|unauthorized\b|access[_-]refused|login was refused|password not (allowed|accepted)|"
+    r"authentication (required|mechanism)|\b401\b.{0,30}(unauthorized|error)|accessdenied|invalid_grant",
     re.IGNORECASE,
 )
 RBAC = re.compile(
@@ -75,6 +78,12 @@ LISTENING = re.compile(
     r"(?:(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|\[::\]|\*|::)?:|\bport[\"'=: ]+)(?P<port>\d{2,5})\b",
     re.IGNORECASE,
 )
+COMPLAINS = re.compile(
+    r"\b(error|fatal|panic|fail(ed|ure|s)?|refused|cannot|can't|could not|unable|timed? ?out|unreachable|in use|denied)\b|"
+    r"level=(error|fatal)|[A-Z]\w*(Error|Exception)\b",
+    re.IGNORECASE,
+)
+"""Words of a line that names a port without anybody listening on it."""
 QUOTED = re.compile(
     r"""'([^'\n]{1,200})'|"((?:[^"\\\n]|\\.){1,200})"|`([^`\n]{1,200})`|«([^»\n]{1,200})»|“([^”\n]{1,200})”"""
 )
@@ -124,10 +133,15 @@ NO_HOSTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The lines of a log that say why it failed, the decisive one last."""
+    """The lines of a log that say why it failed, the decisive one last.
+
+    `context` are these and the lines beside them, `code` the source lines of a stack trace above them.
+    """
 
     log: Log
     lines: tuple[str, ...]
+    context: tuple[str, ...] = ()
+    code: str = ""
 
     @property
     def text(self) -> str:
@@ -147,8 +161,29 @@ class Complaint:
 
     @property
     def quoted(self) -> list[str]:
-        """Return the quoted texts of the lines."""
-        return [next(g for g in m if g).replace('\\"', '"') for m in QUOTED.findall(self.text)]
+        """Return the quoted texts of the lines, those within a quoted text too."""
+        return quoted_in(self.text)
+
+    @property
+    def around(self) -> str:
+        """Return the lines with their neighbours: a reason often stands in the line above or below."""
+        return "\n".join(self.context) or self.text
+
+    @property
+    def around_quoted(self) -> list[str]:
+        """Return the quoted texts of the lines and their neighbours."""
+        return quoted_in(self.around)
+
+    @property
+    def around_files(self) -> list[str]:
+        """Return the file paths of the lines and their neighbours."""
+        return list(dict.fromkeys(FILE.findall(self.around)))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return each line with itself and its neighbours joined: (line, line above + line + line below)."""
+        table = self.context or self.lines
+        return [(line, " ".join(table[max(0, i - 1) : i + 2])) for i, line in enumerate(table)]
 
     @property
     def variables(self) -> list[str]:
@@ -192,11 +227,32 @@ def complaint(lines: Iterable[tuple[Log, str]], last: int = 30) -> Complaint | N
     tail = list(lines)
     logs = list(dict.fromkeys(id(log) for log, _ in tail))
     for wanted in reversed(logs):
-        own = [(log, line[:SHOWN]) for log, line in tail if id(log) == wanted][-last:]
-        bad = [line for _, line in own if BAD.search(line) and not STACK.search(line)]
-        if bad:
-            return Complaint(own[0][0], tuple(bad[-8:]))
+        every = [(log, line[:SHOWN]) for log, line in tail if id(log) == wanted and line.strip()]
+        own = [(log, line) for log, line in every if not STACK.search(line)][-last:]
+        places = [i for i, (_, line) in enumerate(own) if BAD.search(line)][-8:]
+        if places:
+            near = sorted({j for i in places for j in range(i - 1, i + 4) if 0 <= j < len(own)})
+            code = "\n".join(line for _, line in every[-2 * last :] if STACK.search(line) or line.startswith("    "))
+            return Complaint(own[0][0], tuple(own[i][1] for i in places), tuple(own[j][1] for j in near), code)
     return None
+
+
+def last_words(lines: Iterable[tuple[Log, str]], last: int = 5) -> Complaint | None:
+    """Return the end of the newest log, for one that complains in words that are not known; None where it is empty."""
+    tail = [(log, line[:SHOWN]) for log, line in lines if line.strip() and not STACK.search(line)]
+    own = [line for log, line in tail if log is tail[-1][0]][-last:]
+    return Complaint(tail[-1][0], tuple(own), tuple(own)) if own else None
+
+
+def quoted_in(text: str) -> list[str]:
+    """Return the quoted texts of a text, and those within them: log formats quote messages that quote values."""
+    found = []
+    for groups in QUOTED.findall(text):
+        inner = next(g for g in groups if g).replace('\\"', '"')
+        found.append(inner)
+        if inner != text and QUOTED.search(inner):
+            found += quoted_in(inner)
+    return found
 
 
 def ports(lines: Iterable[tuple[Log, str]]) -> list[tuple[int, Log, str]]:
@@ -204,6 +260,6 @@ def ports(lines: Iterable[tuple[Log, str]]) -> list[tuple[int, Log, str]]:
     found = []
     for log, line in lines:
         match = LISTENING.search(line[:SHOWN])
-        if match and 0 < int(match["port"]) < 65536 and not (BAD.search(line) and REFUSED.search(line)):
+        if match and 0 < int(match["port"]) < 65536 and not COMPLAINS.search(line):
             found.append((int(match["port"]), log, line))
     return found

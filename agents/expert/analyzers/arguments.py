@@ -40,13 +40,18 @@ def judge(
         return None
     rest = next((g for g in match.groups() if g), "")
     named = [w.lstrip("-") for w in WORD.findall(rest)]
-    hit = next((s for w in named for s in reversed(words) if re.search(rf"(?<!\w)-{{0,2}}{re.escape(w)}\b", s.value or "")), None)
+    hit = next(
+        (s for w in named for s in reversed(words) if re.search(rf"(?<!\w)-{{0,2}}{re.escape(w)}\b", s.value or "")),
+        None,
+    )
     wrong = hit or next((s for s in reversed(words) if s.name.startswith("args")), words[-1])
     base = container.path or wrong.path.rsplit(".", 1)[0]
     field = wrong.path
     shown = f'"{wrong.value}"' if hit is not None else "one of its arguments"
     fixes = [*before(view, workload, container, wrong.name.split("[")[0]), *without(workload, container)]
-    fixes.append(outside(f"Or correct {wrong.name} to what the program's usage message allows", "the log shows the usage"))
+    fixes.append(
+        outside(f"Or correct {wrong.name} to what the program's usage message allows", "the log shows the usage")
+    )
     return Draft(
         "bad-command",
         wrong.holder.target,

@@ -1,4 +1,4 @@
-"""Containers that the runtime or the kubelet cannot start: command, working directory, user, mounts, lifecycle hooks."""
+"""Containers that the runtime or the kubelet cannot start: command, working directory, user, mounts, hooks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
             [view.cite(hook, "message"), view.cite(container.pod, state), view.cite(workload.thing, field)],
             [
                 *before(view, workload, container, "lifecycle"),
-                outside("Correct the command of the hook, or move it into the image", "a failing hook kills its container"),
+                outside(
+                    "Correct the command of the hook, or move it into the image", "a failing hook kills its container"
+                ),
             ],
         )
     if ROOT.search(said):
@@ -104,32 +106,54 @@ def _setting(
         fixes = before(view, workload, container, "workingDir")
         if mapping(workload.thing.at(container.path)).get("workingDir"):
             fixes.append(
-                set_path(workload.thing, field, None, "Use the working directory of the image", "the image knows its own")
+                set_path(
+                    workload.thing, field, None, "Use the working directory of the image", "the image knows its own"
+                )
             )
         why = f"its working directory {folder[1]} is not in the image"
         return _draft(
-            workload, "bad-command", field, why, 0.95, [*cited, view.cite(workload.thing, field)],
+            workload,
+            "bad-command",
+            field,
+            why,
+            0.95,
+            [*cited, view.cite(workload.thing, field)],
             fixes or [outside(f"Create {folder[1]} in the image", "the image sets it")],
         )
     base = f"{container.path}.securityContext"
     if not mapping(workload.thing.at(base)):
         base = f"{workload.template}.securityContext"
     if USER.search(said):
-        note = outside("Run as a numeric user that needs no entry in the image's passwd file", "the image has no such user")
+        note = outside(
+            "Run as a numeric user that needs no entry in the image's passwd file", "the image has no such user"
+        )
         return _draft(
-            workload, "security", base, "the user that it is to run as is not in the image (securityContext)", 0.9,
-            [*cited, view.cite(workload.thing, base)], [*before(view, workload, container, "securityContext"), note],
+            workload,
+            "security",
+            base,
+            "the user that it is to run as is not in the image (securityContext)",
+            0.9,
+            [*cited, view.cite(workload.thing, base)],
+            [*before(view, workload, container, "securityContext"), note],
         )
     if PROFILE.search(said):
         kind = "appArmorProfile" if "apparmor" in said.lower() else "seccompProfile"
         fix = set_path(
-            workload.thing, f"{base}.{kind}", {"type": "RuntimeDefault"}, "Use the runtime's default profile",
+            workload.thing,
+            f"{base}.{kind}",
+            {"type": "RuntimeDefault"},
+            "Use the runtime's default profile",
             "keeps a profile in force; every node has this one",
         )
         note = outside("Or put the profile on every node that may run it", "right if this profile is demanded")
         return _draft(
-            workload, "security", f"{base}.{kind}", f"the node does not have its {kind}", 0.9,
-            [*cited, view.cite(workload.thing, base)], [fix, note],
+            workload,
+            "security",
+            f"{base}.{kind}",
+            f"the node does not have its {kind}",
+            0.9,
+            [*cited, view.cite(workload.thing, base)],
+            [fix, note],
         )
     return None
 
@@ -157,9 +181,7 @@ def _command(
     )
 
 
-def _other(
-    workload: Workload, container: Container, said: str, starting: bool, cited: list[Citation]
-) -> Draft | None:
+def _other(workload: Workload, container: Container, said: str, starting: bool, cited: list[Citation]) -> Draft | None:
     if not starting or "not found" in said or not said:
         return None
     return _draft(

@@ -43,7 +43,9 @@ def judge(view: ClusterView, workload: Workload, container: Container) -> Draft 
 def _symptom(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
     """Return the plain fact that a container is not ready; a pod that only starts up is a note."""
     pod = container.pod
-    if not pod.text("spec.nodeName") or (container.reason == "PodInitializing" and not (container.init and not container.sidecar)):
+    if not pod.text("spec.nodeName") or (
+        container.reason == "PodInitializing" and not (container.init and not container.sidecar)
+    ):
         return None
     starting = view.now - pod.created < YOUNG
     sandbox = next((e for e in view.events_of(pod) if e.text("reason") == "FailedCreatePodSandBox"), None)

@@ -17,8 +17,12 @@ from assistant.domain.view import ClusterView, Log, Thing
 
 KINDS = {"Startup": "startupProbe", "Liveness": "livenessProbe", "Readiness": "readinessProbe"}
 STATUS = re.compile(r"statuscode: (\d{3})")
-PLAIN_TO_TLS = re.compile(r"HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|tls handshake error", re.IGNORECASE)
-TLS_TO_PLAIN = re.compile(r"HTTP response to HTTPS client|malformed HTTP response|first record does not look like a TLS")
+PLAIN_TO_TLS = re.compile(
+    r"HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|tls handshake error", re.IGNORECASE
+)
+TLS_TO_PLAIN = re.compile(
+    r"HTTP response to HTTPS client|malformed HTTP response|first record does not look like a TLS"
+)
 NO_HEALTH = re.compile(r"does not implement the grpc health protocol|SERVICE_UNKNOWN|unknown service", re.IGNORECASE)
 NO_FILE = re.compile(r"no such file|not found|executable|can't open", re.IGNORECASE)
 LATE = re.compile(r"deadline exceeded|Client\.Timeout|timed out|i/o timeout")
@@ -85,11 +89,16 @@ def judge(probe: Probe) -> Verdict | None:
 
 def declared(container: Container) -> dict[str, int]:
     """Return the ports that a container declares, by name; ports without a name by their number."""
-    return {text(p.get("name")) or str(p.get("containerPort")): fold_int(p.get("containerPort")) for p in rows(container.spec.get("ports"))}
+    return {
+        text(p.get("name")) or str(p.get("containerPort")): fold_int(p.get("containerPort"))
+        for p in rows(container.spec.get("ports"))
+    }
 
 
 def _handler(probe: Probe) -> tuple[str, Mapping[str, Any]]:
-    return next(((k, h) for k in ("httpGet", "tcpSocket", "grpc", "exec") if (h := mapping(probe.spec.get(k)))), ("", {}))
+    return next(
+        ((k, h) for k in ("httpGet", "tcpSocket", "grpc", "exec") if (h := mapping(probe.spec.get(k)))), ("", {})
+    )
 
 
 def _port_name(probe: Probe) -> Verdict | None:
@@ -112,7 +121,11 @@ def _port_number(probe: Probe) -> Verdict | None:
     kind, handler = _handler(probe)
     asked, known = handler.get("port"), declared(probe.container)
     number = known.get(asked, fold_int(asked)) if isinstance(asked, str) else fold_int(asked)
-    bad = probe.having(r"refused|failed to connect|no route") or probe.having(LATE.pattern) or probe.having(STATUS.pattern)
+    bad = (
+        probe.having(r"refused|failed to connect|no route")
+        or probe.having(LATE.pattern)
+        or probe.having(STATUS.pattern)
+    )
     if not number or not bad:
         return None
     place, heard = f"{probe.path}.{kind}.port", ports(probe.lines)
@@ -121,7 +134,9 @@ def _port_number(probe: Probe) -> Verdict | None:
         real, log, line = heard[-1]
         cited = (*probe.cite(place, bad[0]), probe.view.cite_log(log, line))
         fix = probe.set(place, real, f"Probe port {real}", f"the log says that the application listens on {real}")
-        return Verdict(place, f"asks port {asked}, but the application listens on {real}", 0.95, cited, tuple(fixes or [fix]))
+        return Verdict(
+            place, f"asks port {asked}, but the application listens on {real}", 0.95, cited, tuple(fixes or [fix])
+        )
     if heard or not known or number in known.values() or not probe.having("refused|failed to connect"):
         return None
     real = next(iter(known.values()))
@@ -137,7 +152,9 @@ def _loopback(probe: Probe) -> Verdict | None:
     if not host or not bad:
         return None
     place = f"{probe.path}.httpGet.host"
-    fix = probe.set(place, None, "Ask the pod itself", "the kubelet asks from the node, where that host is another machine")
+    fix = probe.set(
+        place, None, "Ask the pod itself", "the kubelet asks from the node, where that host is another machine"
+    )
     return Verdict(place, f"asks host {host} instead of the pod", 0.93, tuple(probe.cite(place, bad[0])), (fix,))
 
 
@@ -217,9 +234,19 @@ def _health(probe: Probe) -> Verdict | None:
         "Probe the TCP port instead",
         "says less, and needs no health service",
     )
-    fix = probe.set(place, "", "Ask for the health of the whole server", "every health service answers it") if unknown else tcp
+    fix = (
+        probe.set(place, "", "Ask for the health of the whole server", "every health service answers it")
+        if unknown
+        else tcp
+    )
     note = outside("Or let the server offer grpc.health.v1.Health", "a health service tells more than an open port")
-    return Verdict(place, "asks a gRPC health service that the server does not offer", 0.93, tuple(probe.cite(place, events[0])), (fix, note))
+    return Verdict(
+        place,
+        "asks a gRPC health service that the server does not offer",
+        0.93,
+        tuple(probe.cite(place, events[0])),
+        (fix, note),
+    )
 
 
 def _before(probe: Probe) -> list[Fix]:

@@ -103,9 +103,11 @@ def _why(
         return policy, f"imagePullPolicy is Never and {image} is not on the node", [fix], 0.95
     if container.reason == "InvalidImageName":
         lower = image.lower()
-        fixes = [] if lower == image else [
-            set_path(thing, field, lower, f"Use {lower}", "names of repositories are written in lower case")
-        ]
+        fixes = (
+            []
+            if lower == image
+            else [set_path(thing, field, lower, f"Use {lower}", "names of repositories are written in lower case")]
+        )
         return field, f'"{image}" is not a valid image name', [*fixes, *_other(view, workload, container, image)], 0.95
     if LIMITED.search(message):
         note = outside("Log in to the registry, use a mirror, or wait: it limits pulls", "the image itself is right")

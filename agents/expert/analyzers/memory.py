@@ -87,7 +87,9 @@ def survivors(view: ClusterView) -> list[Draft]:
     found = []
     for workload in workloads(view):
         for pod in workload.pods[:2]:
-            draft = next((d for c in containers(workload, pod) if (d := _survivor(view, workload, c)) is not None), None)
+            draft = next(
+                (d for c in containers(workload, pod) if (d := _survivor(view, workload, c)) is not None), None
+            )
             if draft is not None:
                 found.append(draft)
                 break
@@ -103,7 +105,9 @@ def _survivor(view: ClusterView, workload: Workload, container: Container) -> Dr
     if len(told) < 2:
         return None
     field = f"{container.path}.resources.limits.memory"
-    own = text(mapping(mapping(mapping(workload.thing.at(container.path)).get("resources")).get("limits")).get("memory"))
+    own = text(
+        mapping(mapping(mapping(workload.thing.at(container.path)).get("resources")).get("limits")).get("memory")
+    )
     fixes = [_raise(workload.thing, container, _need(limit, log.lines), own)] if container.path else []
     keys = frozenset({workload.thing.key + "#calls", *workload.keys})
     return Draft(

@@ -72,10 +72,14 @@ def _late(probe: Probe) -> Verdict | None:
     seconds = fold_int(probe.spec.get("timeoutSeconds"), 1)
     place = f"{probe.path}.timeoutSeconds"
     more = max(5, seconds * 5)
-    fix = probe.set(place, more, f"Give the probe {more} s", "the application answers, only later; find out why it is slow")
+    fix = probe.set(
+        place, more, f"Give the probe {more} s", "the application answers, only later; find out why it is slow"
+    )
     fixes = [*handlers.before(probe.view, probe.workload, probe.container, probe.field), fix]
     cited = probe.cite(place if probe.spec.get("timeoutSeconds") else probe.path, slow[0])
-    return Verdict(place, f"gives up after {seconds} s, before the application answers", 0.8, tuple(cited), tuple(fixes))
+    return Verdict(
+        place, f"gives up after {seconds} s, before the application answers", 0.8, tuple(cited), tuple(fixes)
+    )
 
 
 def _impatient(probe: Probe) -> Verdict | None:
@@ -107,7 +111,9 @@ def _impatient(probe: Probe) -> Verdict | None:
 
 def _listens_inside(probe: Probe) -> Draft | None:
     """Return the setting that lets a server listen on the loopback address only, where no probe can reach it."""
-    line = next(((log, row) for log, row in reversed(probe.lines) if LOOPBACK.search(row) and ports([(log, row)])), None)
+    line = next(
+        ((log, row) for log, row in reversed(probe.lines) if LOOPBACK.search(row) and ports([(log, row)])), None
+    )
     refused = probe.having("refused")
     if line is None or not refused:
         return None
@@ -124,7 +130,9 @@ def _listens_inside(probe: Probe) -> Draft | None:
         from agents.expert.analyzers.names import change
 
         value = re.sub(r"127\.0\.0\.1|localhost", "0.0.0.0", held.value)  # noqa: S104 - what a server in a pod must do
-        fixes = change(view, workload, held, value, "Listen on all addresses", "nothing outside the container reaches it")
+        fixes = change(
+            view, workload, held, value, "Listen on all addresses", "nothing outside the container reaches it"
+        )
     return Draft(
         "app-config",
         holder.target,

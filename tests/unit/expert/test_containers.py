@@ -30,7 +30,14 @@ def pulling(image: str, message: str, *objects: Any, reason: str = "ImagePullBac
 
 def serving(name: str, image: str) -> list[Any]:
     box = container(image=image)
-    status = {"name": "app", "ready": True, "restartCount": 0, "image": image, "imageID": "sha256:1", "state": {"running": {}}}
+    status = {
+        "name": "app",
+        "ready": True,
+        "restartCount": 0,
+        "image": image,
+        "imageID": "sha256:1",
+        "state": {"running": {}},
+    }
     return [deployment(name, box, ready=1), pod(name, containers=[box], ready=True, statuses=[status])]
 
 
@@ -64,7 +71,9 @@ def pull_secret_that_does_not_exist() -> ClusterView:
             "FailedToRetrieveImagePullSecret",
             "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
         ),
-        thing("Secret", "registry-login", type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": "(not read)"}),
+        thing(
+            "Secret", "registry-login", type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": "(not read)"}
+        ),
     )
 
 
@@ -80,7 +89,13 @@ def pulling_parts(image: str, message: str, secrets: list[Raw]) -> list[Raw]:
     box = container(image=image)
     return [
         *deployment("web", box, imagePullSecrets=secrets),
-        pod("web", containers=[box], statuses=[waiting("ErrImagePull", message)], phase="Pending", imagePullSecrets=secrets),
+        pod(
+            "web",
+            containers=[box],
+            statuses=[waiting("ErrImagePull", message)],
+            phase="Pending",
+            imagePullSecrets=secrets,
+        ),
         event("Pod", "web-1-1", "Failed", f'Failed to pull image "{image}": {message}'),
         node(),
     ]
@@ -113,7 +128,9 @@ def image_name_with_capitals() -> ClusterView:
 @case("image", "Deployment/web", "imagePullPolicy")
 def image_that_may_never_be_pulled() -> ClusterView:
     return pulling(
-        "r.test/web:1", 'Container image "r.test/web:1" is not present with pull policy of Never', reason="ErrImageNeverPull"
+        "r.test/web:1",
+        'Container image "r.test/web:1" is not present with pull policy of Never',
+        reason="ErrImageNeverPull",
     )
 
 
@@ -153,7 +170,9 @@ def flag_that_the_program_does_not_know() -> ClusterView:
 @case("bad-command", "Deployment/web", "args")
 def argument_that_a_python_program_does_not_know() -> ClusterView:
     box = container(command=["python", "main.py"], args=["--worker", "4"])
-    return crash("usage: main.py [-h] [--workers N]\nmain.py: error: unrecognized arguments: --worker 4", box=box, code=2)
+    return crash(
+        "usage: main.py [-h] [--workers N]\nmain.py: error: unrecognized arguments: --worker 4", box=box, code=2
+    )
 
 
 @case("bad-command", "Deployment/web", "workingDir")
@@ -175,7 +194,9 @@ def start_hook_that_fails() -> ClusterView:
     state = waiting("PostStartHookError", 'command "/bin/warm-up" exited with 126: ')
     failed = event("Pod", "web-1-1", "FailedPostStartHook", "PostStartHook failed")
     failed["involvedObject"]["fieldPath"] = "spec.containers{app}"
-    return view(deployment("web", box), pod("web", containers=[box], statuses=[{**state, "restartCount": 4}]), failed, node())
+    return view(
+        deployment("web", box), pod("web", containers=[box], statuses=[{**state, "restartCount": 4}]), failed, node()
+    )
 
 
 @case("bad-command", "Deployment/web", "command")
@@ -327,7 +348,12 @@ def exec_probe_that_looks_for_a_file_that_is_never_made() -> ClusterView:
         deployment("web", box),
         pod("web", containers=[box]),
         node(),
-        event("Pod", "web-1-1", "Unhealthy", "Readiness probe failed: cat: can't open '/tmp/redy': No such file or directory"),
+        event(
+            "Pod",
+            "web-1-1",
+            "Unhealthy",
+            "Readiness probe failed: cat: can't open '/tmp/redy': No such file or directory",
+        ),
     )
 
 
@@ -339,7 +365,9 @@ def exec_probe_that_takes_longer_than_it_may() -> ClusterView:
         deployment("web", box),
         pod("web", containers=[box], statuses=[ended]),
         node(),
-        event("Pod", "web-1-1", "Unhealthy", 'Liveness probe failed: command timed out: "sh -c check" timed out after 1s'),
+        event(
+            "Pod", "web-1-1", "Unhealthy", 'Liveness probe failed: command timed out: "sh -c check" timed out after 1s'
+        ),
         event("Pod", "web-1-1", "Killing", "Container app failed liveness probe, will be restarted", "Normal"),
     )
 
@@ -355,13 +383,20 @@ def probe_that_speaks_tls_to_a_plain_server() -> ClusterView:
 
 @case("probe", "Deployment/web", "httpGet.scheme")
 def probe_that_speaks_plain_to_a_tls_server() -> ClusterView:
-    box = container(ports=[{"name": "https", "containerPort": 8443}], readinessProbe={"httpGet": {"path": "/", "port": 8443}})
+    box = container(
+        ports=[{"name": "https", "containerPort": 8443}], readinessProbe={"httpGet": {"path": "/", "port": 8443}}
+    )
     return view(
         deployment("web", box),
         pod("web", containers=[box]),
         node(),
         event("Pod", "web-1-1", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 400"),
-        logs={("web-1-1", "app"): "http: TLS handshake error from 10.0.0.1: client sent an HTTP request to an HTTPS server"},
+        logs={
+            (
+                "web-1-1",
+                "app",
+            ): "http: TLS handshake error from 10.0.0.1: client sent an HTTP request to an HTTPS server"
+        },
     )
 
 
@@ -373,7 +408,9 @@ def probe_of_a_port_that_the_container_does_not_declare() -> ClusterView:
         pod("web", containers=[box]),
         service("web", target=3000),
         node(),
-        event("Pod", "web-1-1", "Unhealthy", "Readiness probe failed: dial tcp 10.2.1.1:8080: connect: connection refused"),
+        event(
+            "Pod", "web-1-1", "Unhealthy", "Readiness probe failed: dial tcp 10.2.1.1:8080: connect: connection refused"
+        ),
     )
 
 
@@ -399,7 +436,13 @@ def server_that_listens_to_itself_only() -> ClusterView:
 def initialising(init: Raw, log: str, *objects: Any) -> ClusterView:
     status = {
         "initContainerStatuses": [
-            {"name": init["name"], "ready": False, "started": True, "restartCount": 0, "state": {"running": {"startedAt": OLD}}}
+            {
+                "name": init["name"],
+                "ready": False,
+                "started": True,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": OLD}},
+            }
         ]
     }
     return view(
@@ -415,7 +458,13 @@ def initialising(init: Raw, log: str, *objects: Any) -> ClusterView:
 def init_container_that_waits_for_a_name_nobody_has() -> ClusterView:
     init = container("wait", command=["sh", "-c", "until nslookup orders-db; do echo waiting; sleep 2; done"])
     log = "Server:\t10.96.0.10\n** server can't find orders-db.shop.svc.cluster.local: NXDOMAIN\nwaiting\n" * 4
-    return initialising(init, log, deployment("orders-postgres", ready=1), pod("orders-postgres", ready=True), service("orders-postgres", port=5432))
+    return initialising(
+        init,
+        log,
+        deployment("orders-postgres", ready=1),
+        pod("orders-postgres", ready=True),
+        service("orders-postgres", port=5432),
+    )
 
 
 @case("dns", "Deployment/web", "initContainers[0]")
@@ -526,7 +575,9 @@ def test_one_worker_killed_long_ago_is_history() -> None:
 def test_a_restart_of_yesterday_is_history() -> None:
     status = {**crashed(137, "OOMKilled", 2), "state": {"running": {"startedAt": OLD}}, "ready": True}
     status["lastState"]["terminated"]["finishedAt"] = "2026-02-28T09:00:00Z"
-    check_healthy(lambda: view(deployment("web", ready=1), pod("web", ready=True, statuses=[status]), service("web"), node()))
+    check_healthy(
+        lambda: view(deployment("web", ready=1), pod("web", ready=True, statuses=[status]), service("web"), node())
+    )
 
 
 def test_a_start_hook_that_failed_once_before_it_worked_is_history() -> None:
@@ -540,8 +591,12 @@ def test_an_init_container_that_has_just_begun_is_not_stuck() -> None:
     build = deployment("web", initContainers=[init])
     young = pod("web", init=[init], phase="Pending", statuses=[waiting("PodInitializing")])
     young["metadata"]["creationTimestamp"] = NOW
-    young["status"]["initContainerStatuses"] = [{"name": "wait", "ready": False, "restartCount": 0, "state": {"running": {"startedAt": NOW}}}]
-    check_healthy(lambda: view(build, young, deployment("db", ready=1), pod("db", ready=True), service("db", port=5432), node()))
+    young["status"]["initContainerStatuses"] = [
+        {"name": "wait", "ready": False, "restartCount": 0, "state": {"running": {"startedAt": NOW}}}
+    ]
+    check_healthy(
+        lambda: view(build, young, deployment("db", ready=1), pod("db", ready=True), service("db", port=5432), node())
+    )
 
 
 def test_a_segmentation_fault_without_a_word_is_not_decided() -> None:
