@@ -59,6 +59,7 @@ RBAC = re.compile(
 TLS = re.compile(
     r"x509: (?P<why>.*)|certificate (has )?expired|certificate verify failed|certificate is not valid|"
     r"unknown (certificate )?authority|self[- ]signed certificate|tls: (failed|bad|handshake)|hostname mismatch|"
+    r"pkix path|sslhandshake|unable to get (local )?issuer|self signed|certificate is (expired|unknown)|"
     r"pem routines|no start line|certificate_verify_failed|private key does not match|key values mismatch",
     re.IGNORECASE,
 )
@@ -92,8 +93,11 @@ FILE = re.compile(r"(?<![\w:/])(/(?:[\w.@+-]+/)*[\w.@+-]+\.\w{1,10}|/(?:[\w.@+-]
 ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?)?(?<![\w.])(?P<host>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*):(?P<port>\d{2,5})\b|"
     r"[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?(?P<urlhost>[a-z0-9][a-z0-9.-]*)|"
-    r"(?:\blookup|\bhost(?:name)?|resolve|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND)[ "
-    r":=\"']+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)",
+    r"(?:\blookup|resolve[ds]?(?: host(?: ?name)?)?|\bhost(?: ?name)?|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND|"
+    r"EAI_AGAIN|UnknownHostException|in upstream|(?:can't|cannot) find|no such host is known[. (]*)[ "
+    r":=\"'(]+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)|"
+    r"(?<![\w.-])(?P<inside>[a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)+\.svc(?:\.cluster\.local)?)(?![\w.-])|"
+    r"(?<![\w.-])(?P<before>[a-z0-9][a-z0-9.-]*): (?:\[Errno|name or service|nodename|no such host|temporary failure)",
     re.IGNORECASE,
 )
 STACK = re.compile(r"^\s+(at |File |\^|~|\.\.\.)|^\s*\^+\s*$|^Traceback")
@@ -124,6 +128,10 @@ NO_HOSTS = frozenset(
         "server",
         "urlopen",
         "address",
+        "get",
+        "post",
+        "put",
+        "head",
         "in",
         "of",
         "by",
@@ -200,7 +208,7 @@ class Complaint:
         """Return (host, port) pairs, port 0 where none is named; bare IPv4 addresses are included."""
         found = []
         for match in ADDRESS.finditer(self.text):
-            host = match["host"] or match["urlhost"] or match["looked"] or ""
+            host = next((match[g] for g in ("host", "urlhost", "looked", "inside", "before") if match[g]), "")
             if (
                 host
                 and host.lower() not in NO_HOSTS

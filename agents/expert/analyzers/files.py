@@ -8,6 +8,7 @@ import tomllib
 
 import yaml
 
+from agents.expert import logs
 from agents.expert.analyzers.names import change
 from agents.expert.analyzers.values import before, make
 from agents.expert.draft import Draft, Fix
@@ -34,6 +35,8 @@ def judge(
     cited: tuple[Citation, ...],
 ) -> Draft | None:
     """Return the file that the log complains about: by its path, by what it quotes, or because it does not parse."""
+    if any(p.search(said.decisive) for p in (logs.DNS, logs.REFUSED, logs.TIMEOUT)):
+        return None
     own = [s for s in settings if s.is_file and s.holder.name != "kube-root-ca.crt"]
     setting, sure = _file(said, own)
     if setting is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.expert.analyzers.certificates import is_certificate
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import json_patch, nearest, outside, pointer, set_path
 from assistant.domain.raw import fold_int, mapping, rows, text
@@ -109,6 +110,32 @@ def _ingress_rest(view: ClusterView, ingress: Thing, key: frozenset[str]) -> lis
                 tuple(fixes),
             )
         )
+    given = name or text(ingress.annotations.get("kubernetes.io/ingress.class"))
+    usual = [
+        c
+        for c in view.all("ingressclasses.networking.k8s.io")
+        if c.annotations.get("ingressclass.kubernetes.io/is-default-class") == "true"
+    ]
+    if not given and classes and not usual and not ingress.rows("status.loadBalancer.ingress"):
+        one = classes[0] if len(classes) == 1 else ""
+        fixes = (
+            [set_path(ingress, "spec.ingressClassName", one, f"Use class {one}", "it is the only one")] if one else []
+        )
+        fixes.append(outside("Or mark a class as the default one", "then every Ingress without a class gets it"))
+        found.append(
+            Draft(
+                "network",
+                ingress.target,
+                "spec.ingressClassName",
+                f"Ingress {ingress.name} names no class and no IngressClass is the default one, so no controller serves it.",
+                0.88,
+                Level.OBJECT,
+                (view.cite(ingress, "metadata.name", "spec.rules"),),
+                key,
+                key,
+                tuple(fixes),
+            )
+        )
     for i, tls in enumerate(ingress.rows("spec.tls")):
         secret = text(tls.get("secretName"))
         if (
@@ -118,7 +145,7 @@ def _ingress_rest(view: ClusterView, ingress: Thing, key: frozenset[str]) -> lis
         ):
             near = nearest(
                 secret,
-                [s.name for s in view.all("secrets", ingress.namespace) if s.text("type") == "kubernetes.io/tls"],
+                [s.name for s in view.all("secrets", ingress.namespace) if is_certificate(s)],
             )
             field = f"spec.tls[{i}].secretName"
             fixes = (
@@ -132,7 +159,7 @@ def _ingress_rest(view: ClusterView, ingress: Thing, key: frozenset[str]) -> lis
                     ingress.target,
                     field,
                     f"Ingress {ingress.name} uses the certificate in Secret {secret}, which does not exist.",
-                    0.8,
+                    0.9,
                     Level.OBJECT,
                     (view.cite(ingress, field),),
                     key,

@@ -6,17 +6,18 @@ import re
 
 from agents.expert import logs
 from agents.expert.analyzers import policies
+from agents.expert.analyzers.certificates import certificate
 from agents.expert.analyzers.permissions import credentials
+from agents.expert.analyzers.resolving import named, resolve
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import Complaint
 from agents.expert.remedies import nearest, outside, restart, set_data, set_path
 from agents.expert.settings import Setting, settings_of
 from agents.expert.workload import Container, Workload, containers, workloads
 from assistant.domain.evidence import Citation
-from assistant.domain.raw import fold_int
+from assistant.domain.raw import fold_int, text
 from assistant.domain.view import ClusterView, Thing
 
-CLUSTER_DOMAIN = "cluster.local"
 LAST = 6
 """Lines from the end of a running container's log in which a failed call still counts."""
 GOOD = re.compile(r"\b(2\d\d|ok|success\w*|connected|ready|done|completed|recovered)\b", re.IGNORECASE)
@@ -82,28 +83,13 @@ def _addresses(said: Complaint, settings: list[Setting]) -> list[tuple[str, int]
     return sorted(dict.fromkeys(named), key=lambda pair: (pair[0] not in values, pair[1] == 0))
 
 
-def resolve(view: ClusterView, namespace: str, host: str) -> tuple[Thing | None, str, bool]:
-    """Resolve a name as a pod of `namespace` would: (Service, namespace asked, whether it is a name of the cluster).
-
-    Search path of dnsPolicy ClusterFirst: NS.svc.cluster.local, svc.cluster.local, cluster.local.
-    """
-    bare = host.rstrip(".").removesuffix(f".{CLUSTER_DOMAIN}").removesuffix(".svc")
-    inside = host.rstrip(".").endswith((".svc", f".svc.{CLUSTER_DOMAIN}"))
-    parts = bare.split(".")
-    tries = [(parts[0], namespace)] if len(parts) == 1 else [(parts[0], parts[1])] if len(parts) == 2 else []
-    if len(parts) == 3 and inside:
-        tries = [(parts[1], parts[2])]
-    for name, place in tries:
-        service = view.find("Service", place, name)
-        if service is not None:
-            return service, place, True
-    place = tries[0][1] if tries else ""
-    return None, place, bool(tries) and (len(parts) == 1 or inside)
-
-
 def _holder(settings: list[Setting], host: str, port: int) -> Setting | None:
-    with_host = [s for s in settings if s.value and re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", s.value)]
-    return next((s for s in with_host if not s.is_file), with_host[0] if with_host else None)
+    bare = host.removesuffix(".cluster.local").removesuffix(".svc")
+    for name in dict.fromkeys((host, f"{bare}.svc", bare, bare.split(".")[0])):
+        own = [s for s in settings if s.value and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", s.value)]
+        if own:
+            return next((s for s in own if not s.is_file), own[0])
+    return None
 
 
 def no_name(
@@ -117,7 +103,7 @@ def no_name(
 ) -> Draft:
     """Return the draft for a host name of the cluster that no Service has."""
     own = workload.thing.namespace
-    name = host.split(".")[0]
+    name = named(host)
     here = [s.name for s in view.all("services", own)]
     new = ""
     if "." in host and name in here and place != own:
@@ -222,10 +208,15 @@ def reach(
             workload.keys,
             tuple(fixes),
         )
-    if logs.TIMEOUT.search(said.text) or logs.DNS.search(said.text):
+    dns, refused = logs.DNS.search(said.text), logs.REFUSED.search(said.text)
+    if dns and service.text("spec.type") == "ExternalName":
+        return _elsewhere(view, workload, service, cited)
+    if dns or refused or logs.TIMEOUT.search(said.text):
         blocked = policies.between(view, workload, service, port, cited)
         if blocked is not None:
             return blocked
+    if dns and (odd := _odd_policy(workload)):
+        return _asks_the_node(view, workload, service, odd, cited)
     if logs.CREDENTIALS.search(said.decisive):
         return None
     about = frozenset({service.key}) | (
@@ -245,6 +236,55 @@ def reach(
         frozenset(),
         missing=f"why Service {service.name} does not answer",
         outside=f"Look at what stands behind Service {service.name}",
+    )
+
+
+def _elsewhere(view: ClusterView, workload: Workload, service: Thing, cited: tuple[Citation, ...]) -> Draft:
+    host = service.text("spec.externalName")
+    return Draft(
+        "dns",
+        service.target,
+        "spec.externalName",
+        f"Service {service.name} stands for {host} (ExternalName), and that name does not resolve for {workload.name()}.",
+        0.9,
+        Level.OBJECT,
+        (*cited, view.cite(service, "spec.type", "spec.externalName")),
+        frozenset({service.key}),
+        workload.keys | {service.key, f"{workload.thing.key}#calls"},
+        (outside(f"Correct {host}, or bring that name back", "it lies outside this cluster's objects"),),
+    )
+
+
+def _odd_policy(workload: Workload) -> str:
+    """Return the dnsPolicy that keeps a pod from the cluster's DNS, "" where it asks there."""
+    policy = text(workload.spec.get("dnsPolicy")) or "ClusterFirst"
+    if policy in ("Default", "None") or (policy == "ClusterFirst" and workload.spec.get("hostNetwork") is True):
+        return policy
+    return ""
+
+
+def _asks_the_node(
+    view: ClusterView, workload: Workload, service: Thing, odd: str, cited: tuple[Citation, ...]
+) -> Draft:
+    field = f"{workload.template}.dnsPolicy"
+    host = workload.spec.get("hostNetwork") is True
+    new = "ClusterFirstWithHostNet" if host else "ClusterFirst"
+    fix = set_path(
+        workload.thing, field, new, f"Set dnsPolicy {new}", "names of Services are known to the cluster's DNS only"
+    )
+    return Draft(
+        "dns",
+        workload.thing.target,
+        field,
+        f"{workload.name()} cannot resolve Service {service.name}: with dnsPolicy {odd}"
+        + (" and hostNetwork" if host else "")
+        + " it does not ask the cluster's DNS.",
+        0.93,
+        Level.WORKLOAD,
+        (*cited, view.cite(workload.thing, field)),
+        workload.keys,
+        workload.keys | {f"{workload.thing.key}#calls"},
+        (fix,),
     )
 
 
@@ -274,8 +314,12 @@ def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft
     log = view.log(container.pod.namespace, container.pod.name, container.name)
     lines = [line for line in (log.lines if log is not None else []) if line.strip()]
     tail = lines[-LAST:]
-    wanted = (logs.DNS, logs.REFUSED, logs.TIMEOUT, logs.UPSTREAM_STATUS, logs.CREDENTIALS)
-    bad = [line for line in tail if logs.BAD.search(line) and any(p.search(line) for p in wanted)]
+    wanted = (logs.DNS, logs.REFUSED, logs.TIMEOUT, logs.CREDENTIALS, logs.TLS)
+    bad = [
+        line
+        for line in tail
+        if any(p.search(line) for p in wanted) or (logs.BAD.search(line) and logs.UPSTREAM_STATUS.search(line))
+    ]
     if log is None or len(bad) < min(2, len(tail)):
         return None
     said = Complaint(log, tuple(bad))
@@ -288,6 +332,8 @@ def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft
         return None
     cited = (view.cite_log(log, *bad[-2:]),)
     settings = settings_of(view, workload, container)
+    if logs.TLS.search(said.decisive):
+        return certificate(view, workload, container, said, settings, cited)
     draft = judge(view, workload, container, said, settings, cited)
     if draft is None and logs.CREDENTIALS.search(said.text):
         draft = credentials(view, workload, settings, said, cited)

@@ -7,6 +7,7 @@ import re
 from agents.expert import logs
 from agents.expert.analyzers import filesystem
 from agents.expert.analyzers.access import denial
+from agents.expert.analyzers.certificates import certificate
 from agents.expert.analyzers.filesystem import of_workload
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import Complaint
@@ -48,7 +49,7 @@ def judge(
     if logs.IN_USE.search(said.text):
         return _in_use(workload, container, said, cited)
     if logs.TLS.search(line):
-        return _tls(view, workload, container, said, settings, cited)
+        return certificate(view, workload, container, said, settings, cited)
     blocked = filesystem.judge(view, workload, container, said, cited)
     if blocked is not None:
         return blocked
@@ -179,36 +180,3 @@ def _in_use(workload: Workload, container: Container, said: Complaint, cited: tu
             )
         ],
     )
-
-
-def _tls(
-    view: ClusterView,
-    workload: Workload,
-    container: Container,
-    said: Complaint,
-    settings: list[Setting],
-    cited: tuple[Citation, ...],
-) -> Draft:
-    held = [s.holder for s in settings if s.holder.text("type") == "kubernetes.io/tls"]
-    held += [s.holder for s in settings if s.is_file and re.search(r"\.(crt|pem|cer|key)$|ca", s.name.split("/")[-1])]
-    what = "has expired" if "expired" in said.text else "is not trusted or not valid"
-    note = [
-        outside(
-            "Renew the certificate (or mount the authority that signed it), then restart the pods",
-            "a certificate is issued, not edited",
-        )
-    ]
-    if held:
-        return Draft(
-            "tls",
-            held[0].target,
-            "data['tls.crt']" if "tls.crt" in held[0].map("data") else "data",
-            f"{workload.name()} keeps failing: the certificate in {held[0].kind} {held[0].name} {what}: {said.shown}.",
-            0.85,
-            Level.OBJECT,
-            (*cited, view.cite(held[0], "metadata.name")),
-            workload.keys | {held[0].key},
-            workload.keys,
-            tuple(note),
-        )
-    return of_workload(workload, "tls", container.path, f"a certificate {what}: {said.shown}", 0.6, cited, note)

@@ -144,6 +144,39 @@ def _peer_fits(view: ClusterView, policy: Thing, entry: Mapping[str, Any], peer:
     return "podSelector" not in entry or selects(entry.get("podSelector"), peer.labels)
 
 
+def _nearest(view: ClusterView, applied: list[Thing], side: str, peer: Thing, port: int) -> tuple[Thing, str, str]:
+    """Return the policy that was most likely to allow a pair, the field that does not, and why in words.
+
+    A rule that has the port and another peer, or the peer and another port, was meant for it; a policy without rules
+    only closes.
+    """
+    peers, place = ("from" if side == "Ingress" else "to"), f"spec.{side.lower()}"
+    found: list[tuple[int, Thing, str, str]] = []
+    for policy in applied:
+        for i, rule in enumerate(policy.rows(place)):
+            ports, who = rows(rule.get("ports")), rows(rule.get(peers))
+            fits = not ports or any(_port_fits(p, port) for p in ports)
+            if not who or any(_peer_fits(view, policy, p, peer) for p in who):
+                shown = ", ".join(str(p.get("port")) for p in ports)
+                found.append((3, policy, f"{place}[{i}].ports[0].port", f"it allows port {shown} and not {port}"))
+                continue
+            j, lack = next(((j, _lacks(view, policy, p, peer)) for j, p in enumerate(who)), (0, "podSelector"))
+            why = f"the {lack} of its {side.lower()} rule does not match {peer.name}"
+            found.append((2 if fits else 1, policy, f"{place}[{i}].{peers}[{j}].{lack}", why))
+    if not found:
+        return applied[0], place, f"it has no {side.lower()} rule (policyTypes {side})"
+    best = max(found, key=lambda item: item[0])
+    return best[1], best[2], best[3]
+
+
+def _lacks(view: ClusterView, policy: Thing, entry: Mapping[str, Any], peer: Thing) -> str:
+    """Return the selector of a peer that does not match."""
+    if "ipBlock" in entry:
+        return "ipBlock"
+    alone = {k: v for k, v in entry.items() if k == "namespaceSelector"}
+    return "namespaceSelector" if alone and not _peer_fits(view, policy, alone, peer) else "podSelector"
+
+
 def _draft(
     view: ClusterView,
     caller: Workload,
@@ -155,8 +188,7 @@ def _draft(
     cited: tuple[Citation, ...],
 ) -> Draft:
     peers = "from" if side == "Ingress" else "to"
-    open_ones = [p for p in applied if p.rows(f"spec.{side.lower()}")]
-    policy = (open_ones or applied)[0]
+    policy, near, why = _nearest(view, applied, side, peer, port)
     field = f"spec.{side.lower()}"
     labels = {
         k: v
@@ -181,8 +213,8 @@ def _draft(
     return Draft(
         "network",
         policy.target,
-        field,
-        f"NetworkPolicy {policy.name} keeps {caller.name()} {way}: no {side.lower()} rule allows it.",
+        near,
+        f"NetworkPolicy {policy.name} keeps {caller.name()} {way}: {why}.",
         0.92,
         Level.POLICY,
         (*cited, view.cite(policy, "spec.podSelector", field)),

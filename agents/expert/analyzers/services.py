@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from datetime import timedelta
 
+from agents.expert.analyzers.image import split
+from agents.expert.analyzers.service_ports import wrong_ports
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.logs import ports
 from agents.expert.remedies import merge_patch, nearest, outside, set_path
-from agents.expert.workload import Workload, containers, is_ready, log_lines, template_of, workload_of, workloads
+from agents.expert.workload import Workload, is_ready, template_of, workload_of, workloads
 from assistant.domain.raw import fold_int, mapping, rows, text
-from assistant.domain.view import ClusterView, Log, Thing
+from assistant.domain.view import ClusterView, Thing
 
 SLICES = "endpointslices.discovery.k8s.io"
 PATIENCE = timedelta(minutes=2)
@@ -24,6 +26,8 @@ def analyze(view: ClusterView) -> list[Draft]:
             found += _external(view, service)
         elif selector:
             found += _selected(view, service, selector)
+        else:
+            found += _unselected(view, service)
         if service.text("spec.type") == "LoadBalancer":
             found += _balancer(view, service)
     return found
@@ -36,7 +40,7 @@ def _selected(view: ClusterView, service: Thing, selector: object) -> list[Draft
     ]
     if not pods:
         return _nobody(view, service, {str(k): str(v) for k, v in wanted.items()})
-    found = _ports(view, service, pods)
+    found = wrong_ports(view, service, pods) + _crowd(view, service, pods)
     ready = [p for p in pods if is_ready(p)]
     if not ready and service.at("spec.publishNotReadyAddresses") is not True:
         slice_ = _slice(view, service)
@@ -57,6 +61,82 @@ def _selected(view: ClusterView, service: Thing, selector: object) -> list[Draft
             )
         )
     return found
+
+
+def _unselected(view: ClusterView, service: Thing) -> list[Draft]:
+    """Judge a Service without a selector: somebody has to make its endpoints by hand."""
+    if not view.complete(SLICES, service.namespace) or (service.namespace, service.name) == ("default", "kubernetes"):
+        return []
+    own = [s for s in view.all(SLICES, service.namespace) if s.labels.get("kubernetes.io/service-name") == service.name]
+    if any(s.rows("endpoints") for s in own) or not service.rows("spec.ports"):
+        return []
+    fitting = [w for w in workloads(view) if w.thing.namespace == service.namespace and w.thing.name == service.name]
+    fixes: list[Fix] = []
+    if fitting:
+        labels = {k: v for k, v in _labels(fitting[0]).items() if k in _own_selector(fitting[0])}
+        fixes.append(
+            merge_patch(
+                service,
+                {"spec": {"selector": labels}},
+                f"Select the pods of {fitting[0].thing.name}",
+                "its name fits; endpoints are then kept by the cluster",
+                "remove spec.selector again",
+            )
+        )
+    fixes.append(outside("Or make an EndpointSlice with the addresses that it stands for", "right for a host outside"))
+    return [
+        Draft(
+            "service",
+            service.target,
+            "spec.selector",
+            f"Service {service.name} has no selector, and nobody made endpoints for it.",
+            0.85,
+            Level.OBJECT,
+            (view.cite(service, "spec"),),
+            frozenset({service.key}),
+            frozenset({service.key}),
+            tuple(fixes),
+        )
+    ]
+
+
+def _crowd(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
+    """Judge a selector that is too wide: it takes pods of workloads with other images, which do not serve its port."""
+    heads: dict[str, Workload] = {}
+    for pod in pods:
+        heads.setdefault(workload_of(view, pod).thing.key, workload_of(view, pod))
+    if len(heads) < 2 or len(heads) > 8:
+        return []
+    images = {k: {split(text(c.get("image")))[0] for c in rows(w.spec.get("containers"))} for k, w in heads.items()}
+    best = max(heads, key=lambda k: difflib.SequenceMatcher(None, service.name, heads[k].thing.name).ratio())
+    strangers = [heads[k] for k in heads if k != best and not images[k] & images[best]]
+    if not strangers:
+        return []
+    mine, wanted = heads[best], service.map("spec.selector")
+    own = {k: v for k, v in _labels(mine).items() if k in _own_selector(mine)}
+    fix = merge_patch(
+        service,
+        {"spec": {"selector": {**wanted, **own}}},
+        f"Select the pods of {mine.thing.name} alone",
+        "adds the labels that only these pods carry",
+        f"put {dict(wanted)} back",
+    )
+    others = " and ".join(w.name() for w in strangers[:3])
+    return [
+        Draft(
+            "service",
+            service.target,
+            "spec.selector",
+            f"Service {service.name} selects too much: beside the pods of {mine.name()} also those of {others}, which "
+            "run something else, so a part of the calls goes astray.",
+            0.85,
+            Level.OBJECT,
+            (view.cite(service, "spec.selector"), *(view.cite(w.pods[0], "metadata.labels") for w in strangers[:2])),
+            frozenset({service.key}),
+            frozenset({service.key}),
+            (fix,),
+        )
+    ]
 
 
 def _slice(view: ClusterView, service: Thing) -> Thing | None:
@@ -183,80 +263,6 @@ def _empty(view: ClusterView, service: Thing, workload: Workload) -> list[Draft]
             (fix,),
         )
     ]
-
-
-def _ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
-    """Judge targetPort: a name that no container has, or a number on which the log says nobody listens."""
-    found = []
-    for i, entry in enumerate(service.rows("spec.ports")):
-        if entry.get("protocol", "TCP") != "TCP" or service.text("spec.clusterIP") == "None":
-            continue
-        wanted = entry.get("targetPort", entry.get("port"))
-        pod = pods[0]
-        declared = {
-            text(p.get("name")): fold_int(p.get("containerPort"))
-            for c in pod.rows("spec.containers")
-            for p in rows(c.get("ports"))
-        }
-        workload = workload_of(view, pod)
-        heard = [h for c in containers(workload, pod) if not c.init for h in ports(log_lines(view, c))]
-        place = f"spec.ports[{i}].targetPort"
-        probed = _probed(pod)
-        if isinstance(wanted, str) and not wanted.isdigit():
-            bad = wanted not in declared
-        else:
-            number = int(wanted) if isinstance(wanted, str) else fold_int(wanted)
-            open_ports = {p for p, _, _ in heard} | probed
-            bad = number not in open_ports | set(declared.values()) and bool(open_ports or declared)
-            bad = bad or (bool(heard) and number not in {p for p, _, _ in heard} | probed)
-        if not bad:
-            continue
-        real = _best(declared, heard, probed)
-        cited = [view.cite(service, f"spec.ports[{i}]"), view.cite(pod, "spec.containers[0].ports")]
-        if heard:
-            cited.append(view.cite_log(heard[-1][1], heard[-1][2]))
-        fixes = []
-        if real:
-            fixes.append(set_path(service, place, real, f"Send traffic to port {real}", "the pods listen there"))
-        found.append(
-            Draft(
-                "service",
-                service.target,
-                place,
-                f"Service {service.name} sends traffic to port {wanted}, "
-                + (f"but its pods listen on {real}." if real else "which its pods do not have."),
-                0.93 if heard or isinstance(wanted, str) else 0.75,
-                Level.OBJECT,
-                tuple(cited),
-                frozenset({service.key}),
-                frozenset({service.key}),
-                tuple(fixes),
-            )
-        )
-    return found
-
-
-def _probed(pod: Thing) -> set[int]:
-    """Return the ports that a passing readiness probe proves to be open."""
-    if not is_ready(pod):
-        return set()
-    found = set()
-    for container in pod.rows("spec.containers"):
-        named = {text(p.get("name")): fold_int(p.get("containerPort")) for p in rows(container.get("ports"))}
-        probe = mapping(container.get("readinessProbe"))
-        for kind in ("httpGet", "tcpSocket", "grpc"):
-            port = mapping(probe.get(kind)).get("port")
-            found.add(named.get(port, 0) if isinstance(port, str) else fold_int(port))
-    return found - {0}
-
-
-def _best(declared: dict[str, int], heard: list[tuple[int, Log, str]], probed: set[int]) -> int | str:
-    if heard:
-        return heard[-1][0]
-    if len(probed) == 1:
-        return next(iter(probed))
-    named = [n for n in declared if n]
-    return named[0] if len(named) == 1 else next(iter(declared.values()), 0) if len(declared) == 1 else 0
 
 
 def _balancer(view: ClusterView, service: Thing) -> list[Draft]:

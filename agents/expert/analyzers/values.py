@@ -21,7 +21,47 @@ NUMBER_NEEDED = re.compile(
 NEEDED = re.compile(r"\bneed\w*\b|\brequire\w*\b|\bexpected\b|\bmust be\b|\bshould be\b", re.IGNORECASE)
 UNIT_NEEDED = re.compile(r"missing unit in duration", re.IGNORECASE)
 COMMON = frozenset(
-    ["true", "false", "yes", "no", "on", "off", "none", "null", "error", "info", "warn", "debug", "fatal", "http", "https", "tcp", "udp", "default", "local", "localhost", "main", "prod", "production", "dev", "test", "staging", "app", "api", "web", "server", "service", "master", "primary", "postgres", "redis", "mysql", "admin", "root", "user"]
+    [
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "none",
+        "null",
+        "error",
+        "info",
+        "warn",
+        "debug",
+        "fatal",
+        "http",
+        "https",
+        "tcp",
+        "udp",
+        "default",
+        "local",
+        "localhost",
+        "main",
+        "prod",
+        "production",
+        "dev",
+        "test",
+        "staging",
+        "app",
+        "api",
+        "web",
+        "server",
+        "service",
+        "master",
+        "primary",
+        "postgres",
+        "redis",
+        "mysql",
+        "admin",
+        "root",
+        "user",
+    ]
 )
 """Values that stand in many lines without being what the line is about."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.expert.analyzers import names
+from agents.expert.analyzers.resolving import resolve
 from agents.expert.draft import Draft, Level
 from agents.expert.logs import Complaint, complaint
 from agents.expert.remedies import outside
@@ -77,7 +78,7 @@ def _waits(
     port: int,
     cited: tuple[Citation, ...],
 ) -> Draft | None:
-    service, place, known = names.resolve(view, workload.thing.namespace, host)
+    service, place, known = resolve(view, workload.thing.namespace, host)
     line = f"init container {container.name} waits for {host}{':' + str(port) if port else ''}"
     said = Complaint(Log(container.pod.namespace, container.pod.name, container.name, False, line, ""), (line,))
     if service is not None:
