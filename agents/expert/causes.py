@@ -21,6 +21,12 @@ SURE = 0.7
 """A root cause from here on; below, and with something still to be decided, the verdict is "undetermined"."""
 WEAK = 0.55
 """Below this a claim that explains nothing is a note as soon as a better one stands."""
+TROUBLE = re.compile(
+    r"\b(not|no|never|nothing|nobody|none|only|cannot|can't|\w+n't|missing|gone|stop\w*|down|fail\w*|wrong|broken?|stuck|"
+    r"hangs?|old|still|instead|without|absent|since|why|refus\w+|den\w+|wait\w*|late|lost|too|slow|error\w*)\b",
+    re.IGNORECASE,
+)
+"""Words of a question that says what is wrong, and does not only ask whether anything is."""
 QUIET = frozenset({"disruption", "autoscaling"})
 """Faults that break nothing by themselves: a root cause only where nothing is broken or the question asks for them."""
 ASKED = {
@@ -72,6 +78,7 @@ def scan(view: ClusterView, question: str = "") -> Scan:
     """Analyze a view; pure and linear in its objects. The question's words only order what was found."""
     drafts, broken = collect(view)
     drafts += _unexplained(view, drafts)
+    drafts = [replace(d, note=True) if d.asks and not asked_for(d, question) else d for d in drafts]
     return rank(view, drafts, question, broken)
 
 
@@ -212,6 +219,15 @@ def _score(draft: Draft, explained: int, words: set[str], question: str) -> floa
     own = set(re.findall(r"[a-z0-9]{4,}", draft.target.name.lower()))
     score = draft.confidence + 0.05 * min(explained, 6) + 0.04 * len(words & named) + 0.12 * bool(words & own)
     return score + 0.1 * _asked(draft, question) - 0.3 * bool(draft.missing)
+
+
+def asked_for(draft: Draft, question: str) -> bool:
+    """Say whether a question asks for a claim that may well be meant: by its subject, or by its object's name."""
+    if not TROUBLE.search(question):
+        return False
+    words = set(re.findall(r"[a-z0-9]{4,}", question.lower()))
+    named = bool(words & set(re.findall(r"[a-z0-9]{4,}", draft.target.name.lower())))
+    return named or bool(re.search(draft.asks, question, re.IGNORECASE))
 
 
 def _asked(draft: Draft, question: str) -> bool:

@@ -43,7 +43,8 @@ class Draft:
     `about` holds the keys of the objects that are in trouble, `explains` those whose trouble follows.
     `confidence` is what the evidence is worth by itself: 0.95 a component said so and the object agrees, 0.8 the
     object says so alone, 0.6 a log line joined to a setting, 0.4 a symptom without a cause. `missing` says what
-    would decide a claim that the evidence leaves open. `note` marks what is worth saying and breaks nothing.
+    would decide a claim that the evidence leaves open. `note` marks what is worth saying and breaks nothing. `asks`
+    is a pattern of questions: the claim is about something that may well be meant, and is a note unless one asks for it.
     """
 
     category: str
@@ -59,6 +60,7 @@ class Draft:
     outside: str = ""
     missing: str = ""
     note: bool = False
+    asks: str = ""
 
     @property
     def identity(self) -> tuple[str, str, str]:

@@ -231,10 +231,12 @@ def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:
 
 
 def _settled(view: ClusterView, pod: Thing) -> bool:
-    """Say whether a pod needs no look: ready without many restarts, or left over from a job that has failed."""
+    """Say whether a pod needs no look: ready without many restarts, or left over: of a failed job, of an eviction."""
     owner = view.owner(pod)
     if owner is not None and owner.kind == "Job" and owner.condition("Failed").get("status") == "True":
         return True
+    if pod.text("status.phase") == "Failed" and pod.text("status.reason") and owner is not None and owner.kind != "Job":
+        return True  # evicted or refused by its kubelet: its controller has made another one
     return is_ready(pod) and not any(fold_int(s.get("restartCount")) >= 3 for s in pod.rows("status.containerStatuses"))
 
 

@@ -23,7 +23,7 @@ def analyze(view: ClusterView) -> list[Draft]:
         message = gone[0].text("status.message")
         resource = (
             "ephemeral-storage"
-            if re.search(r"ephemeral|emptyDir|disk|storage", message)
+            if re.search(r"ephemeral|emptyDir|disk|storage", message, re.IGNORECASE)
             else "memory"
             if "memory" in message
             else "pids"
@@ -37,7 +37,7 @@ def analyze(view: ClusterView) -> list[Draft]:
             ),
             0,
         )
-        volume = re.search(r'emptyDir volume \\?"([^"\\]+)', message)
+        volume = re.search(r'emptyDir volume \\?"([^"\\]+)', message, re.IGNORECASE)
         field = f"{workload.template}.containers[{index}].resources.limits.{resource}"
         if volume:
             place = next((i for i, v in enumerate(rows(workload.spec.get("volumes"))) if v.get("name") == volume[1]), 0)

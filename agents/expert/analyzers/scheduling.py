@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers.taints import cordoned, funnel, no_node, tainted_nodes
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
 from agents.expert.remedies import nearest, outside, set_path
@@ -21,9 +22,14 @@ def analyze(view: ClusterView) -> list[Draft]:
     """Return why pods are not scheduled, one draft for each workload."""
     found: dict[str, Draft] = {}
     for pod in view.all("pods"):
-        if pod.text("spec.nodeName") or pod.deleting or pod.text("status.phase") not in ("Pending", ""):
+        if pod.deleting or pod.text("status.phase") not in ("Pending", ""):
             continue
         workload = workload_of(view, pod)
+        fixed = pod.text("spec.nodeName")
+        if fixed and workload.thing.key not in found and view.complete("nodes") and view.all("nodes"):
+            found |= _fixed(view, workload, pod, fixed)
+        if fixed:
+            continue
         if workload.thing.key in found:
             continue
         gates = pod.rows("spec.schedulingGates")
@@ -39,19 +45,31 @@ def analyze(view: ClusterView) -> list[Draft]:
     return list(found.values())
 
 
+def _fixed(view: ClusterView, workload: Workload, pod: Thing, name: str) -> dict[str, Draft]:
+    """Judge a pod whose template names a node that does not exist: nobody starts it, and nobody says so."""
+    field = f"{workload.template}.nodeName"
+    if view.find("Node", "", name) is not None or workload.thing.at(field) != name:
+        return {}
+    near = nearest(name, [n.name for n in view.all("nodes")])
+    fix = set_path(workload.thing, field, None, "Let the scheduler choose the node", "a fixed node name bypasses it")
+    cited = [view.cite(workload.thing, field), view.cite(pod, "spec.nodeName", "status.phase")]
+    why = f"its template names node {name}, which does not exist" + (f" ({near} does)" if near else "")
+    return {workload.thing.key: no_node(view, workload, field, why, 0.95, cited, [fix])}
+
+
 def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, event: Thing | None) -> Draft | None:
     index = next((i for i, c in enumerate(pod.rows("status.conditions")) if c.get("type") == "PodScheduled"), -1)
     cited = [view.cite(event, "message")] if event is not None else [view.cite(pod, f"status.conditions[{index}]")]
     if re.search(
-        r"persistentvolumeclaim|PersistentVolumeClaim|device class|resourceclaim|resource claim|allocate "
+        r"PersistentVolume's|volume zone|persistentvolumeclaim|PersistentVolumeClaim|device class|resourceclaim|resource claim|allocate "
         r"all claims|volume node affinity|"
         r"persistent volume",
         message,
     ):
         return None
-    cordoned = _cordoned(view, workload, pod, cited) if "unschedulable" in message else None
-    if cordoned is not None:
-        return cordoned
+    closed = cordoned(view, workload, pod, cited) if "unschedulable" in message else None
+    if closed is not None:
+        return closed
     short = list(SHORT.findall(message))
     if short:
         draft = _short(view, workload, pod, short[0], message, cited)
@@ -64,7 +82,7 @@ def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, even
     for pattern, field, why, fix in _RULES:
         if re.search(pattern, message):
             place = f"{workload.template}.{field}"
-            return _draft(
+            return no_node(
                 view,
                 workload,
                 place,
@@ -73,10 +91,11 @@ def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, even
                 cited,
                 _relax(view, workload, pod, field, fix, message),
             )
-    if "taint" in message:
-        return _taints(view, workload, pod, message, cited)
+    usual = [n for n in view.all("nodes") if fits(pod, n) and not untolerated(pod, n)]
+    if "taint" in message and not (short and usual):
+        return tainted_nodes(view, workload, pod, message, cited)
     if short:
-        return _draft(
+        return no_node(
             view,
             workload,
             f"{workload.template}.containers[0].resources.requests.{short[0]}",
@@ -85,7 +104,7 @@ def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, even
             cited,
             [outside("Add a node, or free room on the ones there are", "the requests fit an empty node")],
         )
-    return _draft(view, workload, workload.template, f"the scheduler finds no node ({funnel(message)})", 0.6, cited, [])
+    return no_node(view, workload, workload.template, f"the scheduler finds no node ({funnel(message)})", 0.6, cited, [])
 
 
 _RULES = (
@@ -107,63 +126,9 @@ _RULES = (
         "its topology spread leaves no node ({0})",
         "Schedule anyway where the spread cannot hold",
     ),
+    (r"Too many pods", "containers", "every node runs as many pods as it may ({0})", ""),
     (r"free ports|host ?port", "containers[0].ports", "its host port is taken on every node that fits ({0})", ""),
 )
-
-
-def funnel(message: str) -> str:
-    """Return the scheduler's own count without what it says of preemption."""
-    return " ".join(message.split("preemption:")[0].replace("no new claims to deallocate,", "").split()).rstrip(" .,")[
-        :220
-    ]
-
-
-def _draft(
-    view: ClusterView, workload: Workload, field: str, why: str, sure: float, cited: list[Citation], fixes: list[Fix]
-) -> Draft:
-    return Draft(
-        "scheduling",
-        workload.thing.target,
-        field,
-        f"{workload.name()} gets no node: {why}.",
-        sure,
-        Level.WORKLOAD,
-        tuple(cited),
-        workload.keys,
-        workload.keys,
-        tuple(fixes),
-    )
-
-
-def _cordoned(view: ClusterView, workload: Workload, pod: Thing, cited: list[Citation]) -> Draft | None:
-    nodes = [n for n in view.all("nodes") if fits(pod, n)]
-    closed = [n for n in nodes if n.at("spec.unschedulable") is True]
-    if not closed or len(closed) < len([n for n in nodes if not untolerated(pod, n)]):
-        return None
-    node = closed[0]
-    fix = set_path(
-        node,
-        "spec.unschedulable",
-        None,
-        f"Uncordon node {node.name}",
-        "nothing says that the maintenance still runs; ask first",
-    )
-    fix = Fix(
-        fix.title, fix.risk, fix.reason, fix.action, f"kubectl uncordon {node.name}", f"kubectl cordon {node.name}"
-    )
-    names = ", ".join(n.name for n in closed)
-    return Draft(
-        "node",
-        node.target,
-        "spec.unschedulable",
-        f"{workload.name()} gets no node: {names}, the only one that fits, is cordoned.",
-        0.95,
-        Level.PLATFORM,
-        (*cited, view.cite(node, "spec.unschedulable", "metadata.name")),
-        workload.keys | {node.key},
-        workload.keys,
-        (fix,),
-    )
 
 
 def _short(
@@ -185,7 +150,7 @@ def _short(
             if not has
             else f"every {resource} that a fitting node offers is taken or too few"
         )
-        return _draft(
+        return no_node(
             view,
             workload,
             f"{workload.template}.containers[{index}].resources.limits['{resource}']",
@@ -213,7 +178,7 @@ def _short(
         f"Request {new} {resource}",
         f"fits the largest node ({show(best)}); check what it really uses",
     )
-    return _draft(
+    return no_node(
         view,
         workload,
         field,
@@ -255,7 +220,7 @@ def _selector(view: ClusterView, workload: Workload, pod: Thing, cited: list[Cit
         fixes.append(
             outside(f"Or label a suitable node {key}={value}", "right if such a node exists and only lost its label")
         )
-        return _draft(
+        return no_node(
             view,
             workload,
             field,
@@ -266,7 +231,7 @@ def _selector(view: ClusterView, workload: Workload, pod: Thing, cited: list[Cit
         )
     if pod.map("spec.nodeSelector") and not any(fits(pod, n) for n in nodes):
         field = f"{workload.template}.nodeSelector"
-        return _draft(
+        return no_node(
             view,
             workload,
             field,
@@ -280,7 +245,7 @@ def _selector(view: ClusterView, workload: Workload, pod: Thing, cited: list[Cit
         fix = set_path(
             workload.thing, field, None, "Drop the required node affinity", "right if the pod runs on any node"
         )
-        return _draft(
+        return no_node(
             view,
             workload,
             field,
@@ -290,58 +255,6 @@ def _selector(view: ClusterView, workload: Workload, pod: Thing, cited: list[Cit
             [fix],
         )
     return None
-
-
-def _taints(view: ClusterView, workload: Workload, pod: Thing, message: str, cited: list[Citation]) -> Draft:
-    nodes = [n for n in view.all("nodes") if fits(pod, n)]
-    tainted = [(n, untolerated(pod, n)) for n in nodes if untolerated(pod, n)]
-    pressed = [(n, k) for n, keys in tainted for k in keys if k.startswith("node.kubernetes.io/")]
-    if pressed:
-        node, taint = pressed[0]
-        return Draft(
-            "node",
-            node.target,
-            "spec.taints",
-            f"{workload.name()} gets no node: {node.name} is tainted {taint}.",
-            0.85,
-            Level.OBJECT,
-            (*cited, view.cite(node, "spec.taints")),
-            workload.keys | {node.key + "#taint"},
-            workload.keys,
-            (
-                outside(
-                    f"Mend node {node.name}: the taint goes away by itself",
-                    "the node controller sets it from a condition",
-                ),
-            ),
-        )
-    field = f"{workload.template}.tolerations"
-    fixes = []
-    if tainted:
-        node, keys = tainted[0]
-        cited.append(view.cite(node, "spec.taints", "metadata.name"))
-        # The scheduler's words may be older than the node's taints: then the key alone has to do.
-        marked = next((t for t in node.rows("spec.taints") if t.get("key") == keys[0]), {})
-        toleration = {"key": keys[0], "operator": "Exists"}
-        if text(marked.get("value")):
-            toleration |= {"operator": "Equal", "value": text(marked.get("value"))}
-        if text(marked.get("effect")):
-            toleration |= {"effect": text(marked.get("effect"))}
-        kept = [dict(t) for t in rows(workload.spec.get("tolerations"))]
-        fixes.append(
-            set_path(
-                workload.thing, field, [*kept, toleration], f"Tolerate {keys[0]}", "the pod is meant for that node"
-            )
-        )
-    return _draft(
-        view,
-        workload,
-        field,
-        f"the nodes that fit have taints that it does not tolerate ({funnel(message)})",
-        0.9,
-        cited,
-        fixes,
-    )
 
 
 def _relax(view: ClusterView, workload: Workload, pod: Thing, field: str, title: str, message: str) -> list[Fix]:
@@ -362,6 +275,8 @@ def _relax(view: ClusterView, workload: Workload, pod: Thing, field: str, title:
         return [
             set_path(workload.thing, place, softened_rows, title, "keeps the wish, and runs where it cannot be met")
         ]
+    if "Too many pods" in message:
+        return [outside("Add a node, raise maxPods of the kubelets, or run fewer pods", "the kubelets take no more")]
     return [outside("Remove hostPort, or run one replica a node as a DaemonSet", "a port of a node serves one pod")]
 
 

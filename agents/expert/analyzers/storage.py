@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers.volumes import mounts, placed
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.remedies import create, delete, nearest, outside
-from agents.expert.workload import YOUNG, Workload, is_ready, workload_of
-from assistant.domain.action import RiskLevel
-from assistant.domain.raw import mapping, rows, text, texts
-from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity
+from agents.expert.remedies import create, delete, json_patch, nearest, outside
+from agents.expert.workload import YOUNG, workload_of
+from assistant.domain.action import RiskLevel
+from assistant.domain.evidence import Citation
+from assistant.domain.raw import mapping, text, texts
+from assistant.domain.view import ClusterView, Thing
 
 CLASSES = "storageclasses.storage.k8s.io"
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
-MOUNT = re.compile(r"FailedMount|FailedAttachVolume|FailedMapVolume|VolumeResizeFailed|FileSystemResizeFailed")
 
 
 def analyze(view: ClusterView) -> list[Draft]:
@@ -32,7 +33,7 @@ def analyze(view: ClusterView) -> list[Draft]:
             draft = _unbound(view, claim, pods)
             if draft is not None:
                 found.append(draft)
-    return found + _mounts(view)
+    return found + mounts(view) + placed(view)
 
 
 def _keys(view: ClusterView, claim: Thing, pods: list[Thing]) -> frozenset[str]:
@@ -52,7 +53,11 @@ def _unbound(view: ClusterView, claim: Thing, pods: list[Thing]) -> Draft | None
     )
     keys = _keys(view, claim, pods)
 
+    head = _maker(view, claim, pods)
+
     def draft(field: str, why: str, sure: float, fixes: list[Fix], note: bool = False) -> Draft:
+        if head is not None and re.match(r"spec\.(storageClassName|accessModes|resources|volumeMode)", field):
+            return _templated(view, head, claim, field, why, sure, tuple(cited), keys, fixes)
         return Draft(
             "storage",
             claim.target,
@@ -73,6 +78,8 @@ def _unbound(view: ClusterView, claim: Thing, pods: list[Thing]) -> Draft | None
     volumes = [v for v in view.all("persistentvolumes") if v.text("spec.storageClassName") == text(name)]
     if claim.text("spec.volumeName") and view.complete("persistentvolumes"):
         volume = view.find("PersistentVolume", "", claim.text("spec.volumeName"))
+        if volume is not None and volume.text("status.phase") == "Released":
+            return _released(view, claim, volume, keys, tuple(cited))
         why = f"it asks for volume {claim.text('spec.volumeName')}, which " + (
             "belongs to another claim or does not fit" if volume is not None else "does not exist"
         )
@@ -111,6 +118,13 @@ def _unbound(view: ClusterView, claim: Thing, pods: list[Thing]) -> Draft | None
         )
     message = said.text("message") if said is not None else ""
     modes = texts(claim.at("spec.accessModes"))
+    if said is not None and re.search(r"volume ?mode|block", message, re.IGNORECASE):
+        return draft(
+            "spec.volumeMode",
+            f"the provisioner makes no {claim.text('spec.volumeMode')} volumes: {message[:120]}",
+            0.93,
+            _again(claim, {"volumeMode": "Filesystem"}, "volumeMode Filesystem"),
+        )
     if said is not None and re.search(
         r"access ?mode|ReadWriteMany|only support|not support|multi[- ]?node", message, re.IGNORECASE
     ):
@@ -157,6 +171,74 @@ def _unbound(view: ClusterView, claim: Thing, pods: list[Thing]) -> Draft | None
     return None
 
 
+def _maker(view: ClusterView, claim: Thing, pods: list[Thing]) -> Thing | None:
+    """Return the StatefulSet that made a claim from its template: the claim's name is TEMPLATE-SET-ORDINAL."""
+    for head in view.all("statefulsets.apps", claim.namespace):
+        for template in head.rows("spec.volumeClaimTemplates"):
+            name = f"{text(mapping(template.get('metadata')).get('name'))}-{head.name}-"
+            if claim.name.startswith(name) and claim.name.removeprefix(name).isdigit():
+                return head
+    return None
+
+
+def _templated(
+    view: ClusterView,
+    head: Thing,
+    claim: Thing,
+    field: str,
+    why: str,
+    sure: float,
+    cited: tuple[Citation, ...],
+    keys: frozenset[str],
+    fixes: list[Fix],
+) -> Draft:
+    names = [text(mapping(t.get("metadata")).get("name")) for t in head.rows("spec.volumeClaimTemplates")]
+    index = next((i for i, n in enumerate(names) if claim.name.startswith(f"{n}-{head.name}-")), 0)
+    place = f"spec.volumeClaimTemplates[{index}].{field}"
+    note = outside(
+        f"Make StatefulSet {head.name} again with a template that fits (kubectl delete --cascade=orphan keeps its pods)",
+        "volumeClaimTemplates cannot be changed in place, and the claim would be made the same way again",
+    )
+    return Draft(
+        "storage",
+        head.target,
+        place,
+        f"StatefulSet {head.name} makes claim {claim.name} from its volumeClaimTemplates, and it is not bound: {why}.",
+        sure,
+        Level.OBJECT,
+        (view.cite(head, place), *cited),
+        keys | {head.key},
+        keys | {head.key},
+        (note, *fixes),
+    )
+
+
+def _released(
+    view: ClusterView, claim: Thing, volume: Thing, keys: frozenset[str], cited: tuple[Citation, ...]
+) -> Draft:
+    fix = json_patch(
+        volume,
+        [{"op": "remove", "path": "/spec/claimRef"}],
+        f"Let volume {volume.name} go free for the new claim",
+        "its data stays on it and becomes visible to whoever binds it: make sure that this is meant",
+        "put spec.claimRef back",
+    )
+    note = outside(f"Save what is on volume {volume.name} first", "it still holds the data of the claim that is gone")
+    return Draft(
+        "storage",
+        volume.target,
+        "spec.claimRef",
+        f"PersistentVolumeClaim {claim.name} is not bound: it asks for volume {volume.name}, which is Released and still "
+        "belongs to a claim that is gone (claimRef).",
+        0.93,
+        Level.OBJECT,
+        (*cited, view.cite(volume, "spec.claimRef", "status.phase")),
+        keys | {volume.key},
+        keys,
+        (note, fix),
+    )
+
+
 def _static(claim: Thing, volumes: list[Thing]) -> tuple[str, str]:
     want = quantity(claim.at("spec.resources.requests.storage"))
     free = [v for v in volumes if v.text("status.phase") == "Available"]
@@ -172,7 +254,7 @@ def _static(claim: Thing, volumes: list[Thing]) -> tuple[str, str]:
 
 def _again(claim: Thing, change: dict[str, object], what: str) -> list[Fix]:
     """Return delete and create: the spec of a claim is immutable; an unbound claim holds no data."""
-    spec = {k: v for k, v in claim.map("spec").items() if k not in ("volumeName", "volumeMode")} | change
+    spec = {k: v for k, v in claim.map("spec").items() if k != "volumeName"} | change
     body = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -191,67 +273,3 @@ def _again(claim: Thing, change: dict[str, object], what: str) -> list[Fix]:
         ),
         Fix(made.title, made.risk, made.reason, made.action, made.kubectl, made.undo, then=True),
     ]
-
-
-def _mounts(view: ClusterView) -> list[Draft]:
-    found: dict[str, Draft] = {}
-    for pod in view.all("pods"):
-        if is_ready(pod) or not pod.text("spec.nodeName") or pod.deleting:
-            continue
-        workload = workload_of(view, pod)
-        event = next(
-            (
-                e
-                for e in view.events_of(pod)
-                if MOUNT.search(e.text("reason")) and "registered" not in e.text("message")
-            ),
-            None,
-        )
-        running = any("running" in mapping(s.get("state")) for s in pod.rows("status.containerStatuses"))
-        if (
-            event is None
-            or running
-            or workload.thing.key in found
-            or re.search(r'(configmap|secret) "[^"]+" not found|non-existent', event.text("message"))
-        ):
-            continue
-        found[workload.thing.key] = _mount(view, workload, pod, event)
-    return list(found.values())
-
-
-def _mount(view: ClusterView, workload: Workload, pod: Thing, event: Thing) -> Draft:
-    message = event.text("message")
-    name = (re.search(r'volume \\?"([^"\\]+)', message) or ["", ""])[1]
-    index = next((i for i, v in enumerate(rows(workload.spec.get("volumes"))) if v.get("name") == name), None)
-    field = f"{workload.template}.volumes" + (f"[{index}]" if index is not None else "")
-    target, why, fixes = (
-        workload.thing.target,
-        message[:180],
-        [outside("Act on what the kubelet says of the volume", "no field of the cluster is plainly wrong")],
-    )
-    if "Multi-Attach" in message:
-        claims = [text(mapping(v.get("persistentVolumeClaim")).get("claimName")) for v in pod.rows("spec.volumes")]
-        claim = next((c for n in claims if n and (c := view.find("PersistentVolumeClaim", pod.namespace, n))), None)
-        why = "its volume is still attached to another node, and it can be attached to one only"
-        if claim is not None:
-            field = "spec.strategy.type" if workload.thing.kind == "Deployment" else field
-            fixes = [
-                outside(
-                    "Use the Recreate strategy, or a volume that several nodes can attach (ReadWriteMany)",
-                    f"claim {claim.name} is {', '.join(texts(claim.at('spec.accessModes')))}",
-                )
-            ]
-    elif "hostPath type check failed" in message:
-        why = "its hostPath does not exist on the node in the type that is asked for"
-    return Draft(
-        "storage",
-        target,
-        field,
-        f"{workload.name()} cannot start: {why}.",
-        0.85,
-        Level.WORKLOAD,
-        (view.cite(event, "message"), view.cite(workload.thing, field)),
-        workload.keys,
-        workload.keys,
-        tuple(fixes),
-    )
