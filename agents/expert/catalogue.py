@@ -18,6 +18,7 @@ from agents.expert.analyzers import (
     names,
     nodes,
     references,
+    rollouts,
     scaling,
     scheduling,
     services,
@@ -89,7 +90,7 @@ SUBJECTS = (
     Subject(
         "S1",
         "Workloads, their pods and logs",
-        (("containers", containers.analyze), ("jobs", jobs.analyze)),
+        (("containers", containers.analyze), ("jobs", jobs.analyze), ("rollouts", rollouts.analyze)),
         (*PODS, *CONFIG, "services", "networkpolicies.networking.k8s.io", *ACCESS, "persistentvolumeclaims", "nodes"),
         logs=True,
     ),

@@ -78,8 +78,15 @@ def scan(view: ClusterView, question: str = "") -> Scan:
     """Analyze a view; pure and linear in its objects. The question's words only order what was found."""
     drafts, broken = collect(view)
     drafts += _unexplained(view, drafts)
-    drafts = [replace(d, note=True) if d.asks and not asked_for(d, question) else d for d in drafts]
-    return rank(view, drafts, question, broken)
+    return rank(view, _meant(drafts, question), question, broken)
+
+
+def _meant(drafts: list[Draft], question: str) -> list[Draft]:
+    """Make notes of what may well be meant, unless the question asks for it or somebody complains of it."""
+    felt = {k for d in drafts if not d.note and not d.asks for k in d.about}
+    return [
+        replace(d, note=True) if d.asks and not (asked_for(d, question) or d.explains & felt) else d for d in drafts
+    ]
 
 
 def collect(view: ClusterView) -> tuple[list[Draft], list[str]]:

@@ -271,3 +271,9 @@ def ports(lines: Iterable[tuple[Log, str]]) -> list[tuple[int, Log, str]]:
         if match and 0 < int(match["port"]) < 65536 and not COMPLAINS.search(line):
             found.append((int(match["port"]), log, line))
     return found
+
+
+def wanted_value(text: str, name: str, value: str | None) -> str:
+    """Return the value that a log gives a variable (`need MODE=nightly`) where that is not the one it has, or ""."""
+    given = re.findall(rf"""\b{re.escape(name)} ?[=:] ?["']?([\w./:-]+?)["']?(?=[\s,;)"']|$)""", text)
+    return next((g for g in reversed(given) if g != value), "")

@@ -9,7 +9,7 @@ from typing import Any
 from agents.expert import logs
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import Complaint
-from agents.expert.remedies import create, json_patch
+from agents.expert.remedies import create, json_patch, nearest, outside, set_path
 from agents.expert.workload import Workload, containers, log_lines, workloads
 from assistant.domain.action import RiskLevel
 from assistant.domain.raw import rows, text, texts
@@ -51,13 +51,34 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
     need = (
         f"{verb} {resource}" + (f".{group}" if group else "") + (f" in {place}" if place else " in the whole cluster")
     )
-    fitting = [(b, r) for b, r in bound if not cluster or r.kind == "ClusterRole"]
+    fitting = [(b, r) for b, r in bound if not cluster or b.kind == "ClusterRoleBinding"]
     if fitting:
         binding, role = fitting[0]
         field, index = _near_rule(role, group, resource, verb)
         cited.append(view.cite(role, "rules"))
         cited.append(view.cite(binding, "subjects"))
-        if index is not None and field.endswith("resources"):
+        if index is not None and field.endswith("apiGroups"):
+            step = {"op": "add", "path": f"/rules/{index}/apiGroups/-", "value": group}
+            fixes.append(
+                json_patch(
+                    role,
+                    [step],
+                    f"Let that rule of {role.kind} {role.name} count for API group {group or 'core'} too",
+                    "the rule has the resource and the verb, under another group",
+                    "remove the group again",
+                )
+            )
+        elif index is not None and field.endswith("resourceNames"):
+            fixes.append(
+                set_path(
+                    role, field, None, f"Let that rule count for all {resource}", f"{verb} cannot be limited to names"
+                )
+                if verb in ("list", "watch", "create", "deletecollection")
+                else outside(
+                    f"Add the name to resourceNames of {role.kind} {role.name}", "the rule counts for some only"
+                )
+            )
+        elif index is not None and field.endswith("resources"):
             step = {"op": "add", "path": f"/rules/{index}/resources/-", "value": resource}
             fixes.append(
                 json_patch(
@@ -94,7 +115,36 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
         why = f"{role.kind} {role.name} does not grant it"
     else:
         broken = _dangling(view, namespace, account, place)
-        if broken is not None:
+        missed = _missed(view, namespace, account, place, (verb, resource, group))
+        narrow = next((b for b, r in bound if cluster and b.kind == "RoleBinding" and r.kind == "ClusterRole"), None)
+        if missed is not None:
+            binding, index, field = missed
+            target, key = binding.target, binding.key
+            other = binding.rows("subjects")[index]
+            cited.append(view.cite(binding, "subjects"))
+            why = f"{binding.kind} {binding.name} gives the role to {text(other.get('namespace')) or binding.namespace}/{text(other.get('name'))}"
+            subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+            fixes.append(
+                json_patch(
+                    binding,
+                    [{"op": "replace", "path": f"/subjects/{index}", "value": subject}],
+                    f"Name service account {namespace}/{account} in {binding.kind} {binding.name}",
+                    "the role that it gives already has this right",
+                    "put the old subject back",
+                )
+            )
+        elif (better := _better_account(view, namespace, account, place, (verb, resource, group))) is not None:
+            target, key, field = workload.thing.target, workload.thing.key, f"{workload.template}.serviceAccountName"
+            cited.append(view.cite(workload.thing, f"{workload.template}.containers[0].name"))
+            why = f"it runs as {account}, while service account {better} has this right"
+            fixes.append(
+                set_path(workload.thing, field, better, f"Run as service account {better}", "it has the right already")
+            )
+        elif narrow is not None:
+            target, key, field = narrow.target, narrow.key, "roleRef (kind RoleBinding)"
+            cited.append(view.cite(narrow, "roleRef", "metadata.namespace"))
+            why = f"RoleBinding {narrow.name} gives {narrow.text('roleRef.name')} in its own namespace only"
+        elif broken is not None:
             binding, lacking = broken
             target, key, field = binding.target, binding.key, "roleRef.name"
             cited.append(view.cite(binding, "roleRef"))
@@ -102,7 +152,8 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
         else:
             target, key, field = workload.thing.target, workload.thing.key, f"{workload.template}.serviceAccountName"
             why = "no binding gives it any role" + ("" if place else " in the whole cluster")
-        fixes += _grant(namespace, account, place, rule)
+        if not fixes:
+            fixes += _grant(namespace, account, place, rule)
     return Draft(
         "rbac",
         target,
@@ -154,9 +205,68 @@ def _dangling(view: ClusterView, namespace: str, account: str, place: str) -> tu
     return None
 
 
+def grants(role: Thing, verb: str, resource: str, group: str) -> bool:
+    """Say whether a role has a rule for a verb on a resource of a group; `*` counts for all."""
+    return any(
+        {verb, "*"} & set(texts(r.get("verbs")))
+        and {resource, "*"} & set(texts(r.get("resources")))
+        and {group, "*"} & set(texts(r.get("apiGroups")))
+        for r in role.rows("rules")
+    )
+
+
+def _granting(view: ClusterView, place: str, want: tuple[str, str, str]) -> list[Thing]:
+    """Return the bindings that count in a place and whose role has the right; those that come with a cluster left out."""
+    found = []
+    for binding in _bindings(view, place):
+        kind, name = binding.text("roleRef.kind"), binding.text("roleRef.name")
+        role = view.find(kind, binding.namespace if kind == "Role" else "", name)
+        if role is not None and grants(role, *want) and not binding.name.startswith("system:"):
+            found.append(binding)
+    return found
+
+
+def _missed(
+    view: ClusterView, namespace: str, account: str, place: str, want: tuple[str, str, str]
+) -> tuple[Thing, int, str] | None:
+    """Return the binding that gives the right to a subject that nearly is the account: binding, index, field."""
+    for binding in _granting(view, place, want):
+        for i, subject in enumerate(binding.rows("subjects")):
+            if subject.get("kind") != "ServiceAccount":
+                continue
+            name, home = text(subject.get("name")), text(subject.get("namespace")) or binding.namespace
+            if name == account and home != namespace:
+                return binding, i, f"subjects[{i}].namespace"
+            unknown = view.complete("serviceaccounts", home) and view.find("ServiceAccount", home, name) is None
+            if home == namespace and unknown and account != "default" and nearest(account, [name]):
+                return binding, i, f"subjects[{i}].name"
+    return None
+
+
+def _better_account(
+    view: ClusterView, namespace: str, account: str, place: str, want: tuple[str, str, str]
+) -> str | None:
+    """Return the account of the namespace that has the right, where the pods run as the default one; None otherwise."""
+    if account != "default":
+        return None
+    names = [
+        text(s.get("name"))
+        for b in _granting(view, place, want)
+        for s in b.rows("subjects")
+        if s.get("kind") == "ServiceAccount" and (text(s.get("namespace")) or b.namespace) == namespace
+    ]
+    return names[0] if len(set(names)) == 1 and view.find("ServiceAccount", namespace, names[0]) else None
+
+
 def _near_rule(role: Thing, group: str, resource: str, verb: str) -> tuple[str, int | None]:
     """Return the field of the rule that lacks one word only: the verb, or the resource; otherwise the rules."""
     table = rows(role.at("rules"))
+    for i, rule in enumerate(table):
+        full = verb in texts(rule.get("verbs")) and resource in texts(rule.get("resources"))
+        if full and group in texts(rule.get("apiGroups")) and rule.get("resourceNames"):
+            return f"rules[{i}].resourceNames", i
+        if full and group not in texts(rule.get("apiGroups")):
+            return f"rules[{i}].apiGroups", i
     for i, rule in enumerate(table):
         if (
             group in texts(rule.get("apiGroups"))

@@ -1,9 +1,10 @@
-"""Pods that are never created: quota, limit ranges, webhooks, Pod Security, policies; paused rollouts."""
+"""Pods that are never created: quota, limit ranges, webhooks, Pod Security, policies."""
 
 from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers import webhooks
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import delete, json_patch, merge_patch, nearest, outside, set_path
 from agents.expert.workload import Workload, sets_of, workloads
@@ -32,41 +33,44 @@ ACCOUNT = re.compile(
     r'serviceaccount \\?"(?P<name>[^"\\]+)\\?" not found|error looking up service account [^/]+/(?P<other>[^:]+)'
 )
 PRIORITY = re.compile(r"no PriorityClass with name (?P<name>\S+) was found")
-WEBHOOKS = (
-    "validatingwebhookconfigurations.admissionregistration.k8s.io",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-)
 
 
 def analyze(view: ClusterView) -> list[Draft]:
-    """Return why controllers cannot create the pods that are wanted, and rollouts that are paused."""
+    """Return why controllers cannot create the pods that are wanted."""
     found = []
     for workload in workloads(view):
-        if workload.wanted > len([p for p in workload.pods if not p.deleting]) or workload.thing.kind in (
-            "Job",
-            "ReplicaSet",
-        ):
-            event = _refusal(view, workload)
-            draft = _judge(view, workload, event) if event is not None else None
-            if draft is not None:
-                found.append(draft)
-        found += _paused(view, workload)
+        refusal = _refusal(view, workload)
+        if refusal is not None:
+            found.append(_judge(view, workload, *refusal))
     return found
 
 
-def _refusal(view: ClusterView, workload: Workload) -> Thing | None:
-    """Return the newest FailedCreate event of a workload or of its current ReplicaSet."""
-    short = [r for r in sets_of(view, workload.thing) if r.number("spec.replicas") > len(view.pods_of(r))]
-    owners = [workload.thing, *short]
-    if workload.thing.kind == "Job" and (workload.pods or workload.thing.rows("status.conditions")):
+def _refusal(view: ClusterView, workload: Workload) -> tuple[str, Citation] | None:
+    """Return what was said last when pods of a workload were to be made, None where none is lacking.
+
+    Events are kept for an hour; the condition ReplicaFailure stays as long as the refusal.
+    """
+    thing = workload.thing
+    live = [p for p in workload.pods if not p.deleting and p.text("status.phase") not in ("Failed", "Succeeded")]
+    short = [r for r in sets_of(view, thing) if r.number("spec.replicas") > len(view.pods_of(r))]
+    if workload.wanted <= len(live) and not short and thing.kind not in ("Job", "ReplicaSet"):
         return None
+    if thing.kind == "Job" and (workload.pods or thing.rows("status.conditions")):
+        return None
+    owners = [thing, *short]
     events = [e for o in owners for e in view.events_of(o) if e.text("reason") in ("FailedCreate", "FailedToCreate")]
-    return events[0] if events else None
+    if events:
+        return events[0].text("message"), view.cite(events[0], "message")
+    for owner in owners:
+        for i, condition in enumerate(owner.rows("status.conditions")):
+            if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+                return text(condition.get("message")), view.cite(owner, f"status.conditions[{i}]")
+    return None
 
 
-def _judge(view: ClusterView, workload: Workload, event: Thing) -> Draft:
-    message, thing = event.text("message"), workload.thing
-    cited = [view.cite(event, "message")]
+def _judge(view: ClusterView, workload: Workload, message: str, told: Citation) -> Draft:
+    thing = workload.thing
+    cited = [told]
 
     def draft(
         category: str, target: Thing, field: str, why: str, sure: float, fixes: list[Fix], level: Level = Level.POLICY
@@ -146,7 +150,7 @@ def _judge(view: ClusterView, workload: Workload, event: Thing) -> Draft:
             Level.WORKLOAD,
         )
     if match := WEBHOOK.search(message):
-        return _webhook(view, workload, match["name"], message, cited)
+        return webhooks.uncallable(view, workload, match["name"], message, cited)
     if match := REFUSED_BY.search(message):
         return draft(
             "admission",
@@ -245,72 +249,6 @@ def _pairs(words: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in words.split(",") if "=" in pair)
 
 
-def _webhook(view: ClusterView, workload: Workload, name: str, message: str, cited: list[Citation]) -> Draft:
-    config, index = next(
-        (
-            (c, i)
-            for r in WEBHOOKS
-            for c in view.all(r)
-            for i, w in enumerate(c.rows("webhooks"))
-            if w.get("name") == name
-        ),
-        (None, 0),
-    )
-    if config is None:
-        return Draft(
-            "admission",
-            workload.thing.target,
-            workload.template,
-            f"{workload.name()} lacks pods: webhook {name} cannot be called.",
-            0.7,
-            Level.WORKLOAD,
-            tuple(cited),
-            workload.keys,
-            workload.keys,
-        )
-    place = f"webhooks[{index}]"
-    service = mapping(config.at(f"{place}.clientConfig.service"))
-    where = f"{text(service.get('namespace'))}/{text(service.get('name'))}"
-    cited.append(view.cite(config, f"{place}.clientConfig.service", f"{place}.failurePolicy"))
-    gone = "not found" in message
-    why = (
-        "does not exist"
-        if gone
-        else "does not answer"
-        if "x509" not in message
-        else "shows a certificate that is not trusted"
-    )
-    reopen = json_patch(
-        config,
-        [{"op": "replace", "path": f"/webhooks/{index}/failurePolicy", "value": "Ignore"}],
-        "Let requests pass while the webhook is down",
-        "opens the door that the webhook was to guard: only until it answers again",
-        "set failurePolicy back to Fail",
-    )
-    note = outside(
-        f"Bring the back end of the webhook back (Service {where})", "the policy stays in force; the least invasive way"
-    )
-    drop = delete(
-        config,
-        f"Delete the stale {config.kind} {config.name}",
-        "only if nobody is meant to run it any more",
-        RiskLevel.CRITICAL,
-    )
-    return Draft(
-        "webhook" if not gone else "admission",
-        config.target,
-        f"{place}.clientConfig.service",
-        f"{workload.name()} lacks pods: webhook {name} refuses every one, because its Service {where} "
-        f"{why} (failurePolicy Fail).",
-        0.95,
-        Level.POLICY,
-        tuple(cited),
-        workload.keys | {config.key},
-        workload.keys,
-        (note, reopen, drop),
-    )
-
-
 def _secure(workload: Workload, message: str) -> list[Fix]:
     if re.search(r"privileged|host(Network|PID|IPC|Path| namespaces)", message):
         return [
@@ -342,30 +280,5 @@ def _secure(workload: Workload, message: str) -> list[Fix]:
             "Give the containers the security context that the namespace asks for",
             "meets the restricted profile; the image must be able to run as non-root",
             "put the old securityContext back",
-        )
-    ]
-
-
-def _paused(view: ClusterView, workload: Workload) -> list[Draft]:
-    thing = workload.thing
-    if thing.at("spec.paused") is not True or thing.number("status.updatedReplicas") >= thing.number(
-        "spec.replicas", 1
-    ):
-        return []
-    fix = set_path(
-        thing, "spec.paused", None, f"Resume the rollout of {thing.name}", "the new template waits for nothing else"
-    )
-    return [
-        Draft(
-            "rollout",
-            thing.target,
-            "spec.paused",
-            f"The rollout of {workload.name()} is paused, so its new template does not reach the pods.",
-            0.9,
-            Level.WORKLOAD,
-            (view.cite(thing, "spec.paused", "status.updatedReplicas"),),
-            frozenset({thing.key}),
-            frozenset({thing.key}),
-            (fix,),
         )
     ]

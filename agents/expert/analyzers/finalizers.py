@@ -20,7 +20,7 @@ def analyze(view: ClusterView) -> list[Draft]:
     explained: set[str] = set()
     for resource in view.resources:
         for thing in view.all(resource):
-            if not thing.deleting or thing.kind in ("Namespace", "Pod"):
+            if not thing.deleting or thing.kind == "Namespace":
                 continue
             left = [f for f in texts(thing.at("metadata.finalizers")) if f not in BUILT_IN]
             asked = when(thing.at("metadata.deletionTimestamp"))
@@ -30,6 +30,45 @@ def analyze(view: ClusterView) -> list[Draft]:
     for home in view.all("namespaces"):
         if home.text("status.phase") == "Terminating" and (not view.namespace or home.name == view.namespace):
             found.append(_namespace(view, home, home.name in explained))
+            found += _served(view, home)
+    return found
+
+
+def _served(view: ClusterView, home: Thing) -> list[Draft]:
+    """Return the API services that are down and without which the contents of a namespace cannot be listed."""
+    broken = home.condition("NamespaceDeletionDiscoveryFailure")
+    if broken.get("status") != "True":
+        return []
+    index = next(i for i, c in enumerate(home.rows("status.conditions")) if c is broken or c == broken)
+    found = []
+    for service in view.all("apiservices.apiregistration.k8s.io"):
+        group = service.name.split(".", 1)[-1]
+        table = service.rows("status.conditions")
+        bad = next(
+            (i for i, c in enumerate(table) if c.get("type") == "Available" and c.get("status") == "False"), None
+        )
+        if bad is None or group not in text(broken.get("message")):
+            continue
+        found.append(
+            Draft(
+                "finalizer",
+                service.target,
+                "status.conditions[Available]",
+                f"Namespace {home.name} cannot end, because API {service.name} is not available: "
+                f"{text(table[bad].get('message'))[:120]}.",
+                0.93,
+                Level.PLATFORM,
+                (view.cite(home, f"status.conditions[{index}]"), view.cite(service, f"status.conditions[{bad}]")),
+                frozenset({service.key}),
+                frozenset({service.key, home.key}),
+                (
+                    outside(
+                        "Bring back the Service and pods behind this API",
+                        "the namespace ends by itself then; deleting the APIService is right only where nobody uses it any more",
+                    ),
+                ),
+            )
+        )
     return found
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 
 from agents.expert import logs
+from agents.expert.analyzers.containers import judge
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.logs import complaint
+from agents.expert.logs import Complaint, complaint
 from agents.expert.remedies import create, delete, outside, set_path
-from agents.expert.settings import settings_of
-from agents.expert.workload import Workload, containers, log_lines
+from agents.expert.settings import Setting, settings_of
+from agents.expert.workload import Container, Workload, containers, log_lines, template_of
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing, event_time, when
 
@@ -39,6 +42,25 @@ def _job(view: ClusterView, job: Thing) -> list[Draft]:
         return []
     if failed.get("status") == "True":
         return [_failed(view, job, failed)]
+    if job.at("spec.parallelism") == 0 and not job.condition("Complete"):
+        wanted = max(1, job.number("spec.completions", 1))
+        fix = set_path(
+            job, "spec.parallelism", 1, f"Let job {job.name} run one pod at a time", f"{wanted} must complete"
+        )
+        return [
+            Draft(
+                "job",
+                job.target,
+                "spec.parallelism",
+                f"Job {job.name} may run no pod: parallelism is 0.",
+                0.92,
+                Level.WORKLOAD,
+                (view.cite(job, "spec.parallelism"),),
+                frozenset({job.key}),
+                frozenset({job.key}),
+                (fix,),
+            )
+        ]
     if job.at("spec.suspend") is True and not any(q in job.labels for q in QUEUES):
         fix = set_path(job, "spec.suspend", False, f"Resume job {job.name}", "nothing else holds it back")
         return [
@@ -92,28 +114,26 @@ def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
                 "the deadline of a job that ended cannot be changed",
             )
         ]
-    for pod in workload.pods:
-        if reason == "DeadlineExceeded":
-            break
-        for container in containers(workload, pod):
-            said = complaint(log_lines(view, container))
-            if said is None or not (container.exit_code or container.ended):
-                continue
-            cited.append(view.cite_log(said.log, said.decisive))
-            why, sure = said.shown, 0.8
-            settings = [s for s in settings_of(view, workload, container) if not s.is_file]
-            wanted = {m["name"]: m["value"] for m in logs.ASSIGNED.finditer(said.text)}
-            hit = next((s for s in settings if s.name in wanted or s.name in said.variables), None)
-            field = container.path
-            if hit is not None:
-                field, sure = f"{container.path}.env[{hit.name}]" if hit.holder is job else hit.path, 0.93
-                cited.append(view.cite(hit.holder, hit.path))
-                if wanted.get(hit.name) and wanted[hit.name] != hit.value and hit.holder is job:
-                    fixes = _again(job, hit.path, wanted[hit.name], hit.name)
-            break
-        else:
+    for pod, container in _ends(workload) if reason != "DeadlineExceeded" else ():
+        said = complaint(log_lines(view, container))
+        hit = _named(view, workload, container, said) if said is not None else None
+        if said is None or hit is None:
             continue
+        cited += [view.cite_log(said.log, said.decisive), view.cite(hit.holder, hit.path)]
+        why, sure = said.shown, 0.93
+        field = f"{container.path}.env[{hit.name}]" if hit.holder is job else hit.path
+        value = logs.wanted_value(said.text, hit.name, hit.value)
+        if value and hit.holder is job and head.kind == "CronJob":
+            place = hit.path.replace("spec.template.spec", "spec.jobTemplate.spec.template.spec", 1)
+            title = f"Set {hit.name}={value} for the next runs"
+            fixes = [set_path(head, place, value, title, "the log asks for this value")]
+        elif value and hit.holder is job:
+            fixes = _again(job, hit.path, value, hit.name)
         break
+    else:
+        deeper = _deeper(view, workload, head, job, reason) if reason != "DeadlineExceeded" else None
+        if deeper is not None:
+            return replace(deeper, citations=(*cited, *deeper.citations), about=deeper.about | keys, explains=keys)
     if not fixes:
         fixes = [
             outside(
@@ -135,6 +155,47 @@ def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
         keys,
         tuple(fixes),
     )
+
+
+def _ends(workload: Workload) -> list[tuple[Thing, Container]]:
+    """Return the containers that ended, of the newest pods first, the failed ones before the others."""
+    found = [(p, c) for p in workload.pods for c in containers(workload, p) if c.ended]
+    return sorted(found, key=lambda pair: pair[1].exit_code == 0)
+
+
+def _named(view: ClusterView, workload: Workload, container: Container, said: Complaint) -> Setting | None:
+    """Return the variable that a log names and that the job sets: what it holds is what the job refuses."""
+    settings = [
+        s
+        for s in settings_of(view, workload, container)
+        if not s.is_file and not s.name.startswith(("command", "args"))
+    ]
+    return next((s for s in settings if re.search(rf"\b{re.escape(s.name)}\b", said.text)), None)
+
+
+def _deeper(view: ClusterView, job_workload: Workload, head: Thing, job: Thing, reason: str) -> Draft | None:
+    """Return what is wrong with the containers of a failed job: memory, image, names, whatever a crash is judged by."""
+    workload = Workload(head, template_of(head), job_workload.pods) if head.kind == "CronJob" else job_workload
+    for pod in workload.pods[:3]:
+        for container in containers(workload, pod):
+            if not container.exit_code and not container.reason:
+                continue
+            draft = judge(view, workload, container)
+            if draft is not None and draft.confidence >= 0.5:
+                words = draft.summary.split(": ", 1)[-1] if draft.category == "job" else draft.summary
+                return replace(
+                    draft,
+                    summary=f"Job {job.name} failed ({reason}): {words}",
+                    fixes=tuple(_lasting(f, job) for f in draft.fixes),
+                )
+    return None
+
+
+def _lasting(fix: Fix, job: Thing) -> Fix:
+    """Return a fix as it is, or in words where it would change a job's template, which is immutable."""
+    if fix.action is None or fix.action.target.kind != "Job":
+        return fix
+    return outside(f"{fix.title}, in a new job like {job.name}", f"a job cannot be changed; {fix.reason}")
 
 
 def _again(job: Thing, path: str, value: str, name: str) -> list[Fix]:
@@ -223,6 +284,23 @@ def _cron(view: ClusterView, cron: Thing) -> list[Draft]:
                 (outside("Correct the schedule", "what is meant only its owner knows"),),
             )
         ]
+    idle = _never(cron)
+    if idle is not None:
+        field, why, fixes = idle
+        return [
+            Draft(
+                "job",
+                cron.target,
+                field,
+                f"CronJob {cron.name} makes no jobs: {why}.",
+                0.93 if field == "spec.schedule" else 0.85,
+                Level.WORKLOAD,
+                (view.cite(cron, "spec.schedule", field),),
+                key,
+                key,
+                tuple(fixes),
+            )
+        ]
     active = cron.rows("status.active")
     if cron.text("spec.concurrencyPolicy") == "Forbid" and active:
         skipped = next((e for e in view.events_of(cron) if e.text("reason") == "JobAlreadyActive"), None)
@@ -249,3 +327,35 @@ def _cron(view: ClusterView, cron: Thing) -> list[Draft]:
                 )
             ]
     return []
+
+
+LONGEST = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+"""Days of the months that do not have 31."""
+TICK_SECONDS = 10
+"""The CronJob controller looks every 10 s, so that a shorter deadline is always over."""
+
+
+def _never(cron: Thing) -> tuple[str, str, list[Fix]] | None:
+    """Return why a schedule never comes: a day that its months do not have, a deadline shorter than a look."""
+    schedule = cron.text("spec.schedule").split()
+    if len(schedule) == 5 and schedule[4] == "*":
+        days, months = _numbers(schedule[2]), _numbers(schedule[3])
+        if days and months and all(d > LONGEST.get(m, 31) for d in days for m in months):
+            why = f'"{cron.text("spec.schedule")}" names a day that its month does not have'
+            return "spec.schedule", why, [outside("Correct the schedule", "what is meant only its owner knows")]
+    seconds = cron.at("spec.startingDeadlineSeconds")
+    if isinstance(seconds, int) and 0 <= seconds < TICK_SECONDS and not cron.text("status.lastScheduleTime"):
+        field = "spec.startingDeadlineSeconds"
+        fix = set_path(cron, field, 200, "Give a run 200 s to start", "a run that is late by more is skipped")
+        return (
+            field,
+            f"startingDeadlineSeconds {seconds} is shorter than the controller's look every {TICK_SECONDS} s",
+            [fix],
+        )
+    return None
+
+
+def _numbers(field: str) -> list[int]:
+    """Return the numbers of a cron field that is a plain list, nothing for one with steps, ranges or names."""
+    parts = field.split(",")
+    return [int(p) for p in parts] if all(p.isdigit() for p in parts) else []

@@ -44,6 +44,8 @@ def judge(
             draft = reach(view, workload, service, port, setting, said, cited)
             if draft is not None:
                 return draft
+        elif known and dns and workload.thing.text("spec.serviceName") == named(host):
+            return None  # told of the StatefulSet itself, which asks for that Service
         elif known and dns:
             return no_name(view, workload, host, place, setting, said, cited)
     if dns or refused or slow:

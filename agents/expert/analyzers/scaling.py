@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.remedies import merge_patch, nearest, outside, set_path
+from agents.expert.remedies import delete, merge_patch, nearest, outside, set_path
 from assistant.domain.raw import mapping, text
 from assistant.domain.target import Target
 from assistant.domain.view import ClusterView, Thing
@@ -24,7 +24,33 @@ def analyze(view: ClusterView) -> list[Draft]:
         found += _scaler(view, scaler)
     for budget in view.all("poddisruptionbudgets.policy"):
         found += _budget(view, budget)
-    return found
+    return found + _twice(view)
+
+
+def _twice(view: ClusterView) -> list[Draft]:
+    """Return the budgets that share pods: the API server then refuses every eviction of these."""
+    seen: dict[str, Thing] = {}
+    found: dict[str, Draft] = {}
+    for budget in view.all("poddisruptionbudgets.policy"):
+        for pod in view.pods_with(budget.namespace, budget.map("spec.selector.matchLabels")):
+            other = seen.setdefault(pod.key, budget)
+            if other is budget or budget.key in found:
+                continue
+            found[budget.key] = Draft(
+                "disruption",
+                budget.target,
+                "spec.selector",
+                f"PodDisruptionBudgets {other.name} and {budget.name} select the same pods, so that none of them can be "
+                "evicted: an eviction may fall under one budget only.",
+                0.9,
+                Level.OBJECT,
+                (view.cite(budget, "spec.selector"), view.cite(other, "spec.selector")),
+                frozenset({budget.key}),
+                frozenset({budget.key}),
+                (delete(budget, f"Delete budget {budget.name}", f"{other.name} protects the same pods already"),),
+                asks=r"drain|evict|maintenance|upgrad|disrupt|budget|cordon",
+            )
+    return list(found.values())
 
 
 def _scaler(view: ClusterView, scaler: Thing) -> list[Draft]:
@@ -63,6 +89,30 @@ def _scaler(view: ClusterView, scaler: Thing) -> list[Draft]:
                     key,
                     key,
                     (fix,),
+                )
+            ]
+        if top and scaler.number("spec.minReplicas", 1) >= top:
+            return [
+                Draft(
+                    "autoscaling",
+                    scaler.target,
+                    "spec.maxReplicas",
+                    f"HorizontalPodAutoscaler {scaler.name} may not move: minReplicas and maxReplicas are both {top}.",
+                    0.88,
+                    Level.OBJECT,
+                    (view.cite(scaler, "spec.minReplicas", "spec.maxReplicas"),),
+                    key,
+                    key,
+                    (
+                        set_path(
+                            scaler,
+                            "spec.maxReplicas",
+                            top * 2,
+                            f"Allow up to {top * 2} replicas",
+                            "it can then follow the load; check that nodes and quota have room",
+                        ),
+                    ),
+                    asks=r"scal|load|slow|replica|hpa",
                 )
             ]
         return []

@@ -104,7 +104,9 @@ def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, even
             cited,
             [outside("Add a node, or free room on the ones there are", "the requests fit an empty node")],
         )
-    return no_node(view, workload, workload.template, f"the scheduler finds no node ({funnel(message)})", 0.6, cited, [])
+    return no_node(
+        view, workload, workload.template, f"the scheduler finds no node ({funnel(message)})", 0.6, cited, []
+    )
 
 
 _RULES = (

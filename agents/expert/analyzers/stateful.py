@@ -7,6 +7,7 @@ import re
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import create, delete, nearest, outside, set_path
 from agents.expert.workload import YOUNG, containers, is_ready, log_lines, workload_of
+from assistant.domain.raw import rows, text
 from assistant.domain.view import ClusterView, Thing
 
 
@@ -40,8 +41,9 @@ def _stateful(view: ClusterView, stateful: Thing) -> list[Draft]:
                 keys,
                 keys,
                 (
+                    _headless(stateful, name),
                     outside(
-                        f"Create the headless Service {name}, or make the StatefulSet again with the right name",
+                        "Or make the StatefulSet again with the right name",
                         "spec.serviceName cannot be changed in place",
                     ),
                 ),
@@ -81,6 +83,26 @@ def _stateful(view: ClusterView, stateful: Thing) -> list[Draft]:
                 )
             ]
     return []
+
+
+def _headless(stateful: Thing, name: str) -> Fix:
+    """Return the fix that makes the Service a StatefulSet asks for: no address, its pods' labels, their ports."""
+    ports = [
+        {"name": text(p.get("name")) or f"port-{p.get('containerPort')}", "port": p.get("containerPort")}
+        for c in stateful.rows("spec.template.spec.containers")
+        for p in rows(c.get("ports"))
+    ]
+    labels = dict(stateful.map("spec.selector.matchLabels") or stateful.map("spec.template.metadata.labels"))
+    spec = {"clusterIP": "None", "selector": labels, **({"ports": ports} if ports else {})}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": stateful.namespace},
+        "spec": spec,
+    }
+    return create(
+        "services", body, f"Create the headless Service {name}", "gives the pods their names; nothing is replaced"
+    )
 
 
 def _parallel(view: ClusterView, stateful: Thing) -> list[Fix]:

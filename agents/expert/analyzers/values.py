@@ -146,8 +146,8 @@ def _in_code(said: Complaint, plain: list[Setting]) -> Setting | None:
 
 
 def _computed(view: ClusterView, workload: Workload, setting: Setting, said: Complaint, shown: str) -> list[Fix]:
-    wanted = {m["name"]: m["value"] for m in logs.ASSIGNED.finditer(said.text)}.get(setting.name)
-    if wanted and wanted != setting.value and NEEDED.search(said.text):
+    wanted = logs.wanted_value(said.text, setting.name, setting.value)
+    if wanted and NEEDED.search(said.text):
         return change(view, workload, setting, wanted, f"Set {setting.name} to {wanted}", "the log asks for this value")
     if UNIT_NEEDED.search(said.around) and re.fullmatch(r"\d+", shown):
         value = f"{shown}s"
