@@ -208,14 +208,15 @@ def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str
     for i in order:
         role = Role.ROOT_CAUSE if i in kept and not doubt else Role.CONSEQUENCE if i in explained else Role.NOTE
         claims.append(Claim(drafts[i], role, place[i], tuple(sorted(place[j] for j in explains[i]))))
-    gaps = (*broken, *_blind(view))
+    unheard = [] if kept else _unheard(view, question)
+    gaps = (*broken, *_blind(view), *unheard)
     verdict = (
         Verdict.UNDETERMINED
         if doubt
         else Verdict.FAULT
         if kept
         else Verdict.UNDETERMINED
-        if broken or _too_blind(view)
+        if broken or _too_blind(view) or unheard
         else Verdict.HEALTHY
     )
     return Scan(verdict, tuple(claims), checked(view), gaps)
@@ -247,6 +248,16 @@ def _blind(view: ClusterView) -> list[str]:
         f"{resource}{' in ' + place if place else ''} could not be read ({knowledge}): {why[:100]}"
         for resource, place, knowledge, why in view.gaps()
     ]
+
+
+def _unheard(view: ClusterView, question: str) -> list[str]:
+    """Return what a complaint cannot be answered without: of the containers that run, not one log was to be had."""
+    running = sum(
+        "running" in mapping(s.get("state")) for p in view.all("pods") for s in p.rows("status.containerStatuses")
+    )
+    if not running or any(log.lines for log in view.logs) or not TROUBLE.search(question):
+        return []
+    return [f"no log of the {running} running containers could be read"]
 
 
 def _too_blind(view: ClusterView) -> bool:

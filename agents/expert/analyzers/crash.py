@@ -41,7 +41,7 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     if said is None or (_done(container) and not LOUD.search(said.text)):
         words = None if _done(container) else last_words(lines)
         joined = None
-        if words is not None and container.exit_code:
+        if words is not None and container.exit_code and not container.running:
             cited = (view.cite_log(words.log, words.decisive), state)
             joined = values.judge(view, workload, container, words, settings_of(view, workload, container), cited)
         return joined or _silent(view, workload, container, state)

@@ -74,7 +74,10 @@ class Probe:
 
     def cite(self, place: str, event: Thing | None = None) -> list[Citation]:
         """Return the citations of a field of the probe and of a failure."""
-        return [self.view.cite(self.workload.thing, place), self.view.cite(event or self.events[0], "message")]
+        said = event or next(iter(self.events), None)
+        state = f"{self.container.status_path}.ready"
+        told = self.view.cite(said, "message") if said is not None else self.view.cite(self.container.pod, state)
+        return [self.view.cite(self.workload.thing, place), told]
 
 
 def probe_of(view: ClusterView, workload: Workload, container: Container, field: str, events: list[Thing]) -> Probe:
@@ -126,13 +129,13 @@ def _port_number(probe: Probe) -> Verdict | None:
         or probe.having(LATE.pattern)
         or probe.having(STATUS.pattern)
     )
-    if not number or not bad:
+    if not number or (probe.events and not bad):
         return None
     place, heard = f"{probe.path}.{kind}.port", ports(probe.lines)
     fixes = _before(probe)
     if heard and number not in {p for p, _, _ in heard}:
         real, log, line = heard[-1]
-        cited = (*probe.cite(place, bad[0]), probe.view.cite_log(log, line))
+        cited = (*probe.cite(place, next(iter(bad), None)), probe.view.cite_log(log, line))
         fix = probe.set(place, real, f"Probe port {real}", f"the log says that the application listens on {real}")
         return Verdict(
             place, f"asks port {asked}, but the application listens on {real}", 0.95, cited, tuple(fixes or [fix])
@@ -181,11 +184,14 @@ def _path(probe: Probe) -> Verdict | None:
     answered = probe.having(STATUS.pattern)
     own = mapping(probe.spec.get("httpGet"))
     status = int(m[1]) if answered and (m := STATUS.search(answered[0].text("message"))) else 0
+    asked, place = text(own.get("path")) or "/", f"{probe.path}.httpGet.path"
+    shown = re.compile(rf"(?<![\w/.-]){re.escape(asked)}(?![\w/-]).{{0,40}}\b(4\d\d)\b")
+    line = next(((log, row) for log, row in reversed(probe.lines) if shown.search(row)), None)
+    if not answered and not probe.events and line is not None:
+        status = int(shown.search(line[1])[1])  # type: ignore[index]
     if not own or not 400 <= status < 500:
         return None
-    asked, place = text(own.get("path")) or "/", f"{probe.path}.httpGet.path"
-    cited = probe.cite(place, answered[0])
-    line = next(((log, row) for log, row in reversed(probe.lines) if asked in row and str(status) in row), None)
+    cited = probe.cite(place, next(iter(answered), None))
     if line is not None:
         cited.append(probe.view.cite_log(line[0], line[1]))
     fixes = [*_before(probe), *_paths(probe, place, asked)]
@@ -211,7 +217,7 @@ def _paths(probe: Probe, place: str, asked: str) -> list[Fix]:
 
 
 def _command(probe: Probe) -> Verdict | None:
-    if not mapping(probe.spec.get("exec")) or probe.having(r"timed out|deadline exceeded"):
+    if not mapping(probe.spec.get("exec")) or not probe.events or probe.having(r"timed out|deadline exceeded"):
         return None
     place = f"{probe.path}.exec.command"
     missing = NO_FILE.search(probe.events[0].text("message"))

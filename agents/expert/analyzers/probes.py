@@ -10,7 +10,7 @@ from agents.expert.draft import Draft, Level
 from agents.expert.logs import ports
 from agents.expert.remedies import outside
 from agents.expert.settings import settings_of
-from agents.expert.workload import Container, Workload
+from agents.expert.workload import YOUNG, Container, Workload
 from assistant.domain.raw import fold_int
 from assistant.domain.view import ClusterView, Thing, event_count
 
@@ -22,6 +22,8 @@ LOOPBACK_VALUE = re.compile(r"^(?:127\.0\.0\.1|localhost|::1)(?::\d+)?$|(?:=|//|
 def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
     """Return the probe that is wrong, None where the container stops by itself or no probe fails."""
     failed = _failures(view, container)
+    if not failed:
+        return _unseen(view, workload, container)
     if not failed or not (container.running or container.exit_code in (0, 137, 143) or _killed(view, container)):
         return None
     order = (
@@ -38,6 +40,24 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
             inside = _listens_inside(probe)
             if inside is not None:
                 return inside
+    return None
+
+
+def _unseen(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
+    """Judge probes by the objects and the log alone, as events are kept for an hour only.
+
+    None for a pod that may simply be starting, and for a container that was not stopped as the kubelet does it.
+    """
+    if view.now - container.pod.created < YOUNG:
+        return None
+    fields = ["livenessProbe"] if container.exit_code in (137, 143) and not container.ready else []
+    fields += ["readinessProbe"] if container.running and not container.ready else []
+    for field in fields:
+        if field in container.spec:
+            probe = probe_of(view, workload, container, field, [])
+            found = handlers.judge(probe)
+            if found is not None:
+                return _draft(probe, found)
     return None
 
 

@@ -78,7 +78,8 @@ def judge(
     if any(p.search(said.decisive) for p in (logs.DNS, logs.REFUSED, logs.TIMEOUT, logs.CREDENTIALS)):
         return None
     plain = [s for s in settings if not s.is_file]
-    best, sure = _best(said, [s for s in plain if s.value is not None])
+    own = {workload.thing.name, workload.thing.namespace, container.name, container.pod.name}
+    best, sure = _best(said, [s for s in plain if s.value is not None and s.value not in own])
     if best is None:
         best, sure = _in_code(said, plain), 0.75
     if best is None:
