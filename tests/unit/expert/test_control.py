@@ -604,4 +604,3 @@ def test_a_cron_job_whose_last_run_is_under_way_is_no_fault() -> None:
     running = job("nightly-1", owner=CRON)
     running["status"] = {"active": 1, "startTime": NOW}
     check_healthy(lambda: view(made, running, pod("nightly-1", 1, owner_kind="Job", ready=True), node()))
-    assert crashed()

@@ -9,7 +9,7 @@ import pytest
 from assistant.domain.view import ClusterView
 
 from .cases import Table, check, check_healthy
-from .objects import OLD, Raw, container, deployment, event, node, pod, service, thing, view, waiting
+from .objects import Raw, container, deployment, node, pod, service, thing, view, waiting
 from .test_faults import crash
 
 case = Table()
@@ -369,4 +369,3 @@ def test_an_address_outside_the_cluster_that_does_not_answer_is_said_with_care()
     line = "ERROR call https://api.partner.example.com/v1 failed: connection timed out"
     result = scan(calls(line), "")
     assert all(c.draft.confidence < 0.75 for c in result.roots)
-    assert OLD and event
