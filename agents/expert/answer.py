@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.expert.causes import Scan
+from agents.expert.causes import Claim, Scan
 from assistant.domain.action import Remedy
 from assistant.domain.finding import Finding, Role, Verdict
 
@@ -47,9 +47,15 @@ def answer(
             if missing:
                 parts.append("What would decide it:\n\n" + "\n".join(f"- {plain(m)}" for m in list(missing)[:LISTED]))
         case Verdict.FAULT:
-            head = "**The cause**" if len(roots) == 1 else f"**{len(roots)} independent causes**"
+            told = dict(zip((f.id for f in roots), scan.roots, strict=False))
+            beside = [f for f in roots if f.id in told and told[f.id].beside]
+            mine = [f for f in roots if f not in beside]
+            head = "**The cause**" if len(mine) == 1 else f"**{len(mine)} independent causes**"
             parts.append(f"{head} ({words(roots[0].confidence)})")
-            parts += [_root(f, findings) for f in roots]
+            parts += [_root(f, findings, told.get(f.id)) for f in mine]
+            if beside:
+                parts.append("**Also wrong**, and not what was asked about:")
+                parts += [_root(f, findings, told.get(f.id)) for f in beside]
             parts.append(_what_to_do(remedies, roots))
     notes = [f for f in findings if f.role is Role.NOTE][:LISTED]
     if notes and scan.verdict is not Verdict.UNDETERMINED:
@@ -59,8 +65,10 @@ def answer(
     return "\n\n".join(p for p in parts if p)
 
 
-def _root(finding: Finding, findings: tuple[Finding, ...]) -> str:
+def _root(finding: Finding, findings: tuple[Finding, ...], claim: Claim | None) -> str:
     lines = [f"- {_headed(finding)} {cited(finding)}"]
+    if claim is not None and claim.change is not None:
+        lines.append(f"  - what changed: {plain(claim.change.text)}")
     if finding.field:
         lines.append(f"  - where: `{finding.field.replace('`', '')}`")
     follows = [f for f in findings if f.id in finding.explains][:3]

@@ -7,7 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from agents.expert.catalogue import SUBJECTS
+from agents.expert.changes import Change, change_of
 from agents.expert.draft import Draft, Level
+from agents.expert.question import named_in
 from agents.expert.remedies import outside
 from agents.expert.workload import YOUNG, Workload, is_ready, workloads
 from assistant.domain.finding import Role, Verdict
@@ -19,6 +21,8 @@ ODD_OBJECTS = Exception
 """What an analyzer may raise on an object of a form that no API server would send."""
 SURE = 0.7
 """A root cause from here on; below, and with something still to be decided, the verdict is "undetermined"."""
+NEWER, POINTED = 0.03, 0.4
+"""What a change of the last hour adds to the order of a cause, and what being named in the question adds."""
 WEAK = 0.55
 """Below this a claim that explains nothing is a note as soon as a better one stands."""
 TROUBLE = re.compile(
@@ -51,12 +55,17 @@ ASKED = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A draft in its place: role, rank from 1, and the ranks of the claims that follow from it."""
+    """A draft in its place: role, rank from 1, and the ranks of the claims that follow from it.
+
+    `change` is what changed before it; `beside` says that the question is about something else.
+    """
 
     draft: Draft
     role: Role
     rank: int
     explains: tuple[int, ...] = ()
+    change: Change | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +83,14 @@ class Scan:
         return [c for c in self.claims if c.role is Role.ROOT_CAUSE]
 
 
-def scan(view: ClusterView, question: str = "") -> Scan:
-    """Analyze a view; pure and linear in its objects. The question's words only order what was found."""
+def scan(view: ClusterView, question: str = "", answered: frozenset[str] = frozenset()) -> Scan:
+    """Analyze a view; pure and linear in its objects. The question's words only order what was found.
+
+    `answered` are the keys of causes that were told before and that the question is not about ("the other one").
+    """
     drafts, broken = collect(view)
     drafts += _unexplained(view, drafts)
-    return rank(view, _meant(drafts, question), question, broken)
+    return rank(view, _meant(drafts, question), question, broken, answered)
 
 
 def _meant(drafts: list[Draft], question: str) -> list[Draft]:
@@ -168,7 +180,13 @@ def _reach(view: ClusterView) -> dict[str, set[str]]:
     return index
 
 
-def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str]) -> Scan:
+def rank(
+    view: ClusterView,
+    drafts: list[Draft],
+    question: str,
+    broken: list[str],
+    answered: frozenset[str] = frozenset(),
+) -> Scan:
     """Link the drafts, give each its role, and order them: root causes, what follows from them, notes."""
     hangs = _reach(view)
     about: dict[str, list[int]] = defaultdict(list)
@@ -188,7 +206,14 @@ def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str
                 explains[i].add(j)
                 explained.add(j)
     words = set(re.findall(r"[a-z0-9]{4,}", question.lower()))
+    changes = {i: change_of(view, d) for i, d in enumerate(drafts) if not d.note and i not in explained}
+    reached = {i: _touches(drafts, i, explains, hangs) for i in changes}
+    asked = named_in(view, question)
     score = {i: _score(d, len(explains[i]), words, question) for i, d in enumerate(drafts)}
+    for i, change in changes.items():
+        key = f"{drafts[i].target.kind}/{drafts[i].target.namespace}/{drafts[i].target.name}"
+        score[i] += NEWER * (change is not None and change.news) + POINTED * bool(asked & reached[i])
+        score[i] -= POINTED * (key in answered)
     roots = [i for i, d in enumerate(drafts) if not d.note and i not in explained]
     strong = [i for i in roots if drafts[i].confidence >= SURE and drafts[i].category not in QUIET]
     kept = [
@@ -207,7 +232,12 @@ def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str
     claims = []
     for i in order:
         role = Role.ROOT_CAUSE if i in kept and not doubt else Role.CONSEQUENCE if i in explained else Role.NOTE
-        claims.append(Claim(drafts[i], role, place[i], tuple(sorted(place[j] for j in explains[i]))))
+        beside = role is Role.ROOT_CAUSE and bool(asked) and not asked & reached[i] and not _asked(drafts[i], question)
+        follow = tuple(sorted(place[j] for j in explains[i]))
+        claims.append(Claim(drafts[i], role, place[i], follow, changes.get(i), beside))
+    if all(c.beside for c in claims if c.role is Role.ROOT_CAUSE):
+        # Nothing found touches what the question names, so whatever was found is the best answer that there is.
+        claims = [replace(c, beside=False) for c in claims]
     unheard = [] if kept else _unheard(view, question)
     gaps = (*broken, *_blind(view), *unheard)
     verdict = (
@@ -220,6 +250,19 @@ def rank(view: ClusterView, drafts: list[Draft], question: str, broken: list[str
         else Verdict.HEALTHY
     )
     return Scan(verdict, tuple(claims), checked(view), gaps)
+
+
+def _touches(drafts: list[Draft], i: int, explains: dict[int, set[int]], hangs: dict[str, set[str]]) -> frozenset[str]:
+    """Return the keys that a claim is about or explains, through the graph, with one hop around."""
+    seen, todo = {i}, [i]
+    while todo:
+        for j in explains.get(todo.pop(), ()):
+            if j not in seen:
+                seen.add(j)
+                todo.append(j)
+    keys = {k for j in seen for k in drafts[j].about | drafts[j].explains}
+    keys.add(f"{drafts[i].target.kind}/{drafts[i].target.namespace}/{drafts[i].target.name}")
+    return frozenset(keys | {far for key in list(keys) for far in hangs.get(key, ())})
 
 
 def _score(draft: Draft, explained: int, words: set[str], question: str) -> float:

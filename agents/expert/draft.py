@@ -44,7 +44,7 @@ class Draft:
     `confidence` is what the evidence is worth by itself: 0.95 a component said so and the object agrees, 0.8 the
     object says so alone, 0.6 a log line joined to a setting, 0.4 a symptom without a cause. `missing` says what
     would decide a claim that the evidence leaves open. `note` marks what is worth saying and breaks nothing. `asks`
-    is a pattern of questions: the claim is about something that may well be meant, and is a note unless one asks for it.
+    is a pattern of questions: what the claim is about may well be meant, so it is a note unless one asks for it.
     """
 
     category: str

@@ -16,8 +16,11 @@ BAD = re.compile(
     r"\b(error|fatal|panic|critical|exception|fail(ed|ure|s)?|cannot|can't|could not|unable|invalid|"
     r"refused|denied|forbidden|"
     r"unauthori[sz]ed|abort\w*|missing|required?s?|not (set|found|allowed|permitted)|no such|unknown|traceback|exiting|"
-    r"timed? ?out|timeout|expired|unreachable|mismatch|unsupported|illegal|must|unbound|rejected|not accepted|undefined|"
-    r"does not exist|bad address|can't find|nxdomain|fehler|ungültig\w*|fehlgeschlagen|erreur|échec|invalide|inválid\w*|"
+    r"timed? "
+    r"?out|timeout|expired|unreachable|mismatch|unsupported|illegal|must|unbound|rejected|not "
+    r"accepted|undefined|"
+    r"does not exist|bad address|can't "
+    r"find|nxdomain|fehler|ungültig\w*|fehlgeschlagen|erreur|échec|invalide|inválid\w*|"
     r"errore|não|falha|ошибка)\b|失败|错误|エラー|失敗|level=(error|fatal)|"
     r'"(level|severity)": ?"(error|fatal|critical)"|[A-Z]\w*(Error|Exception)\b|^E\d{4} ',
     re.IGNORECASE,
@@ -26,7 +29,8 @@ HOST = r"(?P<host>[a-z0-9]([a-z0-9.-]*[a-z0-9])?)"
 DNS = re.compile(
     r"name or service not known|no such host|could not translate host name|getaddrinfo|enotfound|eai_again|"
     r"temporary failure in name resolution|unknownhostexception|nodename nor servname|name does not resolve|"
-    r"nxdomain|bad address|can't find|can't resolve|host not found|failed to resolve|cannot resolve|unknown host|no address associated with hostname|server misbehaving",
+    r"nxdomain|bad address|can't find|can't resolve|host not found|failed to resolve|cannot "
+    r"resolve|unknown host|no address associated with hostname|server misbehaving",
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"connection refused|econnrefused|errno 111|connect: refused|actively refused", re.IGNORECASE)
@@ -80,7 +84,8 @@ LISTENING = re.compile(
     re.IGNORECASE,
 )
 COMPLAINS = re.compile(
-    r"\b(error|fatal|panic|fail(ed|ure|s)?|refused|cannot|can't|could not|unable|timed? ?out|unreachable|in use|denied)\b|"
+    r"\b(error|fatal|panic|fail(ed|ure|s)?|refused|cannot|can't|could not|unable|timed? "
+    r"?out|unreachable|in use|denied)\b|"
     r"level=(error|fatal)|[A-Z]\w*(Error|Exception)\b",
     re.IGNORECASE,
 )
@@ -93,7 +98,8 @@ FILE = re.compile(r"(?<![\w:/])(/(?:[\w.@+-]+/)*[\w.@+-]+\.\w{1,10}|/(?:[\w.@+-]
 ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?)?(?<![\w.])(?P<host>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*):(?P<port>\d{2,5})\b|"
     r"[a-z][a-z0-9+]*://(?:[^@/\s'\"]*@)?(?P<urlhost>[a-z0-9][a-z0-9.-]*)|"
-    r"(?:\blookup|resolve[ds]?(?: host(?: ?name)?)?|\bhost(?: ?name)?|getaddrinfo(?: enotfound| eai_again)?|address|ENOTFOUND|"
+    r"(?:\blookup|resolve[ds]?(?: host(?: ?name)?)?|\bhost(?: ?name)?|getaddrinfo(?: "
+    r"enotfound| eai_again)?|address|ENOTFOUND|"
     r"EAI_AGAIN|UnknownHostException|in upstream|(?:can't|cannot) find|no such host is known[. (]*)[ "
     r":=\"'(]+(?P<looked>[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)*)|"
     r"(?<![\w.-])(?P<inside>[a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)+\.svc(?:\.cluster\.local)?)(?![\w.-])|"

@@ -12,7 +12,7 @@ from agents.expert.causes import ODD_OBJECTS, Scan, scan
 from agents.expert.draft import Draft, Level
 from agents.expert.hushed import Hushed
 from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
-from agents.expert.question import remark
+from agents.expert.question import asks_for_the_other, remark
 from agents.expert.reading import logs_of, reads_of
 from agents.mind import Conclusion
 from assistant.domain.event import Healing, ToolEnded, ToolStarted, Verified
@@ -39,6 +39,7 @@ class ExpertMind:
         self._clock = clock
         self._logs: tuple[ClusterView, datetime, list[tuple[str, str, str, bool]]] | None = None
         self._touched: dict[tuple[str, str], frozenset[str]] = {}
+        self._told: dict[int, str] = {}
 
     @property
     def name(self) -> str:
@@ -79,8 +80,12 @@ class ExpertMind:
         """Judge the whole view. `found` is not needed: what the steps read is in the view, or is read again."""
         view = self._reader.begin(turn.thread, turn.namespace)
         await self._read_all(turn.namespace, recorder)
-        result = scan(view, turn.question)
+        before = frozenset(key for number, key in self._told.items() if number < turn.number)
+        answered = before if asks_for_the_other(turn.question) else frozenset()
+        result = scan(view, turn.question, answered)
         self._touched.update(touched_by(result))
+        if result.roots:
+            self._told[turn.number] = key_of_target(result.roots[0].draft)
         return conclusion(result, recorder, turn.namespace, remark(view, turn.question))
 
     async def verify(
@@ -163,6 +168,11 @@ def conclusion(result: Scan, recorder: Recorder, namespace: str, said: str = "")
     remedies = remedies_of(result, findings)
     text = answer(result, findings, remedies, namespace, said)
     return Conclusion(result.verdict, findings, remedies, text, result.checked, remark=said)
+
+
+def key_of_target(draft: Draft) -> str:
+    """Return the key of the object that a draft would change."""
+    return f"{draft.target.kind}/{draft.target.namespace}/{draft.target.name}"
 
 
 def identity(finding: Finding) -> tuple[str, str]:

@@ -28,6 +28,22 @@ _RESOURCES: Final = {
     "node": "nodes",
     "hpa": "horizontalpodautoscalers.autoscaling",
 }
+_WORKLOADS: Final = (
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+    "services",
+    "ingresses.networking.k8s.io",
+    "persistentvolumeclaims",
+)
+_OTHER: Final = re.compile(
+    r"\b(?:an)?other (?:ones?|two|faults?|causes?|problems?|issues?|errors?)\b|\bthe "
+    r"others?\b(?= *(?:[?.!,]|$|fail|is\b|"
+    r"are\b|do(?:es)?\b|not\b|down\b))|\bthe (?:second|next)\b|\b(?:something|anything|what) else\b",
+    re.IGNORECASE,
+)
 _NAMED: Final = re.compile(
     rf"\b({'|'.join(_RESOURCES)})s?(/|\s+)([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)(?![\w-])", re.IGNORECASE
 )
@@ -64,6 +80,34 @@ def remark(view: ClusterView, question: str) -> str:
             f"This is what a look at everything in {place} shows."
         )
     return " ".join(absent)
+
+
+def named_in(view: ClusterView, question: str) -> frozenset[str]:
+    """Return the keys of the objects that a question names: by their whole name, otherwise by a word only they have.
+
+    A whole name counts alone: "why is billing-db down" does not ask about billing-api. The namespace's own name says
+    nothing about which of its objects is meant.
+    """
+    said = question.lower()
+    whole: set[str] = set()
+    by_word: dict[str, set[str]] = {}
+    spoken = set(re.findall(r"[a-z0-9]{4,}", said)) - set(re.findall(r"[a-z0-9]{4,}", view.namespace.lower()))
+    for resource in _WORKLOADS:
+        for thing in view.all(resource):
+            name = thing.name.lower()
+            if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", said) and (len(name) > 5 or "-" in name):
+                whole.add(thing.key)
+            for word in spoken & set(re.findall(r"[a-z0-9]{4,}", name)):
+                by_word.setdefault(word, set()).add(thing.key)
+    if whole:
+        return frozenset(whole)
+    few = [keys for keys in by_word.values() if len({k.split("/", 2)[-1] for k in keys}) == 1]
+    return frozenset(k for keys in few for k in keys)
+
+
+def asks_for_the_other(question: str) -> bool:
+    """Say whether a follow-up question is about what the answer before was not."""
+    return _OTHER.search(question) is not None
 
 
 def _names(view: ClusterView) -> set[str]:

@@ -122,7 +122,10 @@ def denial(view: ClusterView, workload: Workload, said: Complaint) -> Draft:
             target, key = binding.target, binding.key
             other = binding.rows("subjects")[index]
             cited.append(view.cite(binding, "subjects"))
-            why = f"{binding.kind} {binding.name} gives the role to {text(other.get('namespace')) or binding.namespace}/{text(other.get('name'))}"
+            why = (
+                f"{binding.kind} {binding.name} gives the role to "
+                f"{text(other.get('namespace')) or binding.namespace}/{text(other.get('name'))}"
+            )
             subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
             fixes.append(
                 json_patch(
@@ -216,7 +219,7 @@ def grants(role: Thing, verb: str, resource: str, group: str) -> bool:
 
 
 def _granting(view: ClusterView, place: str, want: tuple[str, str, str]) -> list[Thing]:
-    """Return the bindings that count in a place and whose role has the right; those that come with a cluster left out."""
+    """Return the bindings that count in a place and whose role has the right, those of the system left out."""
     found = []
     for binding in _bindings(view, place):
         kind, name = binding.text("roleRef.kind"), binding.text("roleRef.name")

@@ -64,7 +64,10 @@ def _served(view: ClusterView, home: Thing) -> list[Draft]:
                 (
                     outside(
                         "Bring back the Service and pods behind this API",
-                        "the namespace ends by itself then; deleting the APIService is right only where nobody uses it any more",
+                        (
+                            "the namespace ends by itself then; deleting the APIService is right only where nobody "
+                            "uses it any more"
+                        ),
                     ),
                 ),
             )

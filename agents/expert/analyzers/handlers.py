@@ -145,7 +145,7 @@ def _port_number(probe: Probe) -> Verdict | None:
     real = next(iter(known.values()))
     cited = (*probe.cite(place, bad[0]), probe.view.cite(probe.workload.thing, f"{probe.container.path}.ports"))
     fix = probe.set(place, real, f"Probe port {real}", "the container declares that port and refuses the other")
-    return Verdict(place, f"asks port {asked}, and the container has port {real}", 0.85, cited, tuple([*fixes, fix]))
+    return Verdict(place, f"asks port {asked}, and the container has port {real}", 0.85, cited, (*fixes, fix))
 
 
 def _loopback(probe: Probe) -> Verdict | None:

@@ -127,7 +127,10 @@ def _ingress_rest(view: ClusterView, ingress: Thing, key: frozenset[str]) -> lis
                 "network",
                 ingress.target,
                 "spec.ingressClassName",
-                f"Ingress {ingress.name} names no class and no IngressClass is the default one, so no controller serves it.",
+                (
+                    f"Ingress {ingress.name} names no class and no IngressClass is the default one, so no "
+                    f"controller serves it."
+                ),
                 0.88,
                 Level.OBJECT,
                 (view.cite(ingress, "metadata.name", "spec.rules"),),

@@ -114,7 +114,7 @@ def _failed(view: ClusterView, job: Thing, failed: object) -> Draft:
                 "the deadline of a job that ended cannot be changed",
             )
         ]
-    for pod, container in _ends(workload) if reason != "DeadlineExceeded" else ():
+    for _, container in _ends(workload) if reason != "DeadlineExceeded" else ():
         said = complaint(log_lines(view, container))
         hit = _named(view, workload, container, said) if said is not None else None
         if said is None or hit is None:

@@ -19,7 +19,8 @@ STEP = 64 * 2**20
 RECENTLY = 40
 """Lines from the end of a running container's log in which a killed child still counts."""
 CHILD_KILLED = re.compile(
-    r"(worker|child|process|task|subprocess|executor|fork)\b.{0,60}(sigkill|signal 9|signal: killed|was killed|out of memory|oom)|"
+    r"(worker|child|process|task|subprocess|executor|fork)\b.{0,60}(sigkill|signal 9|signal: "
+    r"killed|was killed|out of memory|oom)|"
     r"killed process \d+|oom[- ]?kill|signal: killed|exit(ed)?( with)?( code| status)?[ :=]*-?(9|137)\b",
     re.IGNORECASE,
 )

@@ -247,7 +247,10 @@ def _elsewhere(view: ClusterView, workload: Workload, service: Thing, cited: tup
         "dns",
         service.target,
         "spec.externalName",
-        f"Service {service.name} stands for {host} (ExternalName), and that name does not resolve for {workload.name()}.",
+        (
+            f"Service {service.name} stands for {host} (ExternalName), and that name does not resolve "
+            f"for {workload.name()}."
+        ),
         0.9,
         Level.OBJECT,
         (*cited, view.cite(service, "spec.type", "spec.externalName")),

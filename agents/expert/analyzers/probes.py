@@ -157,7 +157,10 @@ def _listens_inside(probe: Probe) -> Draft | None:
         "app-config",
         holder.target,
         field,
-        f"{workload.name()} listens on the loopback address only{name}, so neither its probes nor its Service reach it.",
+        (
+            f"{workload.name()} listens on the loopback address only{name}, so neither its probes nor "
+            f"its Service reach it."
+        ),
         0.93 if held is not None else 0.8,
         Level.OBJECT if holder is not workload.thing else Level.WORKLOAD,
         tuple(cited),

@@ -1,4 +1,4 @@
-"""Rollouts that nothing has gone wrong with and that do not go on: paused, held back, told to wait, scaled to nothing."""
+"""Rollouts that do not go on although nothing has gone wrong: paused, held back, told to wait, scaled to nothing."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def _held(view: ClusterView, workload: Workload) -> Iterator[Draft]:
         yield _draft(view, workload, "spec.paused", why, 0.9, [fix], "status.updatedReplicas")
     if thing.kind == "StatefulSet" and _pending_revision(workload):
         yield from _by_hand(view, workload, wanted)
-    if thing.kind == "DaemonSet" and thing.text("spec.updateStrategy.type") == "OnDelete":
-        if thing.number("status.updatedNumberScheduled") < thing.number("status.desiredNumberScheduled"):
-            yield _on_delete(view, workload, "status.updatedNumberScheduled")
+    outdated = thing.number("status.updatedNumberScheduled") < thing.number("status.desiredNumberScheduled")
+    if thing.kind == "DaemonSet" and thing.text("spec.updateStrategy.type") == "OnDelete" and outdated:
+        yield _on_delete(view, workload, "status.updatedNumberScheduled")
     patience = thing.number("spec.minReadySeconds")
     if patience >= LONG_READY and thing.number("status.availableReplicas") < thing.number("status.readyReplicas"):
         fix = set_path(

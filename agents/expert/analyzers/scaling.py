@@ -40,7 +40,8 @@ def _twice(view: ClusterView) -> list[Draft]:
                 "disruption",
                 budget.target,
                 "spec.selector",
-                f"PodDisruptionBudgets {other.name} and {budget.name} select the same pods, so that none of them can be "
+                f"PodDisruptionBudgets {other.name} and {budget.name} select the same pods, so that none "
+                f"of them can be "
                 "evicted: an eviction may fall under one budget only.",
                 0.9,
                 Level.OBJECT,

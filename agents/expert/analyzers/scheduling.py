@@ -61,7 +61,8 @@ def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, even
     index = next((i for i, c in enumerate(pod.rows("status.conditions")) if c.get("type") == "PodScheduled"), -1)
     cited = [view.cite(event, "message")] if event is not None else [view.cite(pod, f"status.conditions[{index}]")]
     if re.search(
-        r"PersistentVolume's|volume zone|persistentvolumeclaim|PersistentVolumeClaim|device class|resourceclaim|resource claim|allocate "
+        r"PersistentVolume's|volume zone|persistentvolumeclaim|PersistentVolumeClaim|device "
+        r"class|resourceclaim|resource claim|allocate "
         r"all claims|volume node affinity|"
         r"persistent volume",
         message,

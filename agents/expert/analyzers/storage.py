@@ -196,7 +196,8 @@ def _templated(
     index = next((i for i, n in enumerate(names) if claim.name.startswith(f"{n}-{head.name}-")), 0)
     place = f"spec.volumeClaimTemplates[{index}].{field}"
     note = outside(
-        f"Make StatefulSet {head.name} again with a template that fits (kubectl delete --cascade=orphan keeps its pods)",
+        f"Make StatefulSet {head.name} again with a template that fits (kubectl delete "
+        f"--cascade=orphan keeps its pods)",
         "volumeClaimTemplates cannot be changed in place, and the claim would be made the same way again",
     )
     return Draft(
@@ -228,7 +229,8 @@ def _released(
         "storage",
         volume.target,
         "spec.claimRef",
-        f"PersistentVolumeClaim {claim.name} is not bound: it asks for volume {volume.name}, which is Released and still "
+        f"PersistentVolumeClaim {claim.name} is not bound: it asks for volume {volume.name}, "
+        f"which is Released and still "
         "belongs to a claim that is gone (claimRef).",
         0.93,
         Level.OBJECT,

@@ -17,7 +17,7 @@ MOUNT = re.compile(r"mount a directory onto a file|failed to (prepare|create) su
 def judge(
     view: ClusterView, workload: Workload, container: Container, said: str, cited: list[Citation]
 ) -> Draft | None:
-    """Return the mount whose subPath names no key of its ConfigMap or Secret, None where the runtime says other things."""
+    """Return the mount whose subPath names no key of its ConfigMap or Secret, None where something else is wrong."""
     if not MOUNT.search(said):
         return None
     thing = workload.thing
@@ -43,7 +43,10 @@ def judge(
                 category,
                 thing.target,
                 field,
-                f'{workload.name()} cannot start: it mounts "{sub}" (subPath) of {kind} {holder.name}, which has no such key'
+                (
+                    f'{workload.name()} cannot start: it mounts "{sub}" (subPath) of {kind} {holder.name}, '
+                    f"which has no such key"
+                )
                 + (f' (it has "{near}").' if near else "."),
                 0.95,
                 Level.WORKLOAD,

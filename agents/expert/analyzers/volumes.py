@@ -61,7 +61,10 @@ def _alone(view: ClusterView, workload: Workload, claims: list[Thing], cited: tu
         workload.keys,
         (
             outside(
-                "Run one pod that uses the claim (strategy Recreate for a Deployment), or use a claim that is ReadWriteOnce",
+                (
+                    "Run one pod that uses the claim (strategy Recreate for a Deployment), or use a claim "
+                    "that is ReadWriteOnce"
+                ),
                 "the access mode lets one pod use the volume, and it cannot be changed on a claim in use",
             ),
         ),
@@ -141,12 +144,13 @@ def _holds(volume: Thing, node: Thing) -> bool:
 
 
 def _served(view: ClusterView, pod: Thing, name: str) -> Thing | None:
-    """Return the volume of a pod that a file server or driver outside the cluster has to give, None where there is none."""
+    """Return the volume of a pod that a file server or driver outside the cluster has to give, None without one."""
     volumes = [v for _, v in _claims(view, pod) if v is not None and (v.map("spec.nfs") or v.map("spec.csi"))]
     return next((v for v in volumes if v.name == name), volumes[0] if len(volumes) == 1 else None)
 
 
 def mounts(view: ClusterView) -> list[Draft]:
+    """Return the volumes that the kubelet cannot attach or mount, one draft for each workload."""
     found: dict[str, Draft] = {}
     for pod in view.all("pods"):
         if is_ready(pod) or not pod.text("spec.nodeName") or pod.deleting:

@@ -18,22 +18,39 @@ TYPED = {
     "go envconfig": (
         "WORKERS",
         "4x",
-        "envconfig.Process: assigning WORKERS to Workers: converting '4x' to type int. details: strconv.ParseInt: parsing \"4x\": invalid syntax",
+        (
+            "envconfig.Process: assigning WORKERS to Workers: converting '4x' to type int. details: "
+            'strconv.ParseInt: parsing "4x": invalid syntax'
+        ),
     ),
     "node port": (
         "PORT",
         "99999",
-        "RangeError [ERR_SOCKET_BAD_PORT]: options.port should be >= 0 and < 65536. Received type number (99999).\n    at validatePort (node:internal/validators:409:11)",
+        (
+            "RangeError [ERR_SOCKET_BAD_PORT]: options.port should be >= 0 and < 65536. Received "
+            "type number (99999).\n    at validatePort (node:internal/validators:409:11)"
+        ),
     ),
     "node url": (
         "API_URL",
         "htp//api",
-        "node:internal/url:816\nTypeError: Invalid URL\n    at new URL (node:internal/url:816:29) {\n  code: 'ERR_INVALID_URL',\n  input: 'htp//api'\n}\n\nNode.js v22.4.0",
+        (
+            "node:internal/url:816\nTypeError: Invalid URL\n    at new URL "
+            "(node:internal/url:816:29) {\n  code: 'ERR_INVALID_URL',\n  input: "
+            "'htp//api'\n}\n\nNode.js v22.4.0"
+        ),
     ),
     "java spring": (
         "SERVER_PORT",
         "eighty",
-        '***************************\nAPPLICATION FAILED TO START\n***************************\n\nDescription:\n\nFailed to bind properties under \'server.port\' to java.lang.Integer:\n\n    Property: server.port\n    Value: "eighty"\n    Origin: System Environment Property "SERVER_PORT"\n    Reason: failed to convert java.lang.String to java.lang.Integer\n\nAction:\n\nUpdate your application\'s configuration',
+        (
+            "***************************\nAPPLICATION FAILED TO "
+            "START\n***************************\n\nDescription:\n\nFailed to bind properties under "
+            "'server.port' to java.lang.Integer:\n\n    Property: server.port\n    Value: "
+            '"eighty"\n    Origin: System Environment Property "SERVER_PORT"\n    Reason: failed to '
+            "convert java.lang.String to java.lang.Integer\n\nAction:\n\nUpdate your application's "
+            "configuration"
+        ),
     ),
     "java trace": (
         "POOL",
@@ -44,22 +61,39 @@ TYPED = {
     "rust clap": (
         "THREADS",
         "many",
-        "error: invalid value 'many' for '--threads <THREADS>': invalid digit found in string\n\nFor more information, try '--help'.",
+        (
+            "error: invalid value 'many' for '--threads <THREADS>': invalid digit found in "
+            "string\n\nFor more information, try '--help'."
+        ),
     ),
     "rust unwrap": (
         "THREADS",
         "many",
-        "thread 'main' panicked at src/main.rs:12:48:\nTHREADS must be a number: ParseIntError { kind: InvalidDigit }\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+        (
+            "thread 'main' panicked at src/main.rs:12:48:\nTHREADS must be a number: ParseIntError { "
+            "kind: InvalidDigit }\nnote: run with `RUST_BACKTRACE=1` environment variable to display "
+            "a backtrace"
+        ),
     ),
     "dotnet": (
         "Cache__Size",
         "big",
-        "Unhandled exception. System.InvalidOperationException: Failed to convert configuration value 'big' at 'Cache:Size' to type 'System.Int32'.\n ---> System.FormatException: The input string 'big' was not in a correct format.\n   at System.Number.ThrowFormatException()",
+        (
+            "Unhandled exception. System.InvalidOperationException: Failed to convert configuration "
+            "value 'big' at 'Cache:Size' to type 'System.Int32'.\n ---> System.FormatException: The "
+            "input string 'big' was not in a correct format.\n   at "
+            "System.Number.ThrowFormatException()"
+        ),
     ),
     "pydantic": (
         "DB_PORT",
         "54e2",
-        "pydantic_core._pydantic_core.ValidationError: 1 validation error for Settings\ndb_port\n  Input should be a valid integer, unable to parse string as an integer [type=int_parsing, input_value='54e2', input_type=str]\n    For further information visit https://errors.pydantic.dev/2.7/v/int_parsing",
+        (
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for "
+            "Settings\ndb_port\n  Input should be a valid integer, unable to parse string as an "
+            "integer [type=int_parsing, input_value='54e2', input_type=str]\n    For further "
+            "information visit https://errors.pydantic.dev/2.7/v/int_parsing"
+        ),
     ),
     "python float": ("RATIO", "0,5", "ValueError: could not convert string to float: '0,5'"),
     "log level": ("LOG_LEVEL", "verbos", "ValueError: Unknown level: 'verbos'"),
@@ -91,7 +125,10 @@ FILES = {
     "yaml": (
         "config.yaml",
         "a: 1\nb: [1, 2\n",
-        'yaml.scanner.ScannerError: mapping values are not allowed here\n  in "/etc/app/config.yaml", line 3, column 10',
+        (
+            "yaml.scanner.ScannerError: mapping values are not allowed here\n  in "
+            '"/etc/app/config.yaml", line 3, column 10'
+        ),
     ),
     "yaml without the path": (
         "config.yaml",
@@ -101,12 +138,18 @@ FILES = {
     "json in node": (
         "config.json",
         '{"a": 1,}',
-        "SyntaxError: Expected double-quoted property name in JSON at position 8 (line 1 column 9)\n    at JSON.parse (<anonymous>)",
+        (
+            "SyntaxError: Expected double-quoted property name in JSON at position 8 (line 1 column "
+            "9)\n    at JSON.parse (<anonymous>)"
+        ),
     ),
     "json in java": (
         "config.json",
         '{"a": 1 "b": 2}',
-        "com.fasterxml.jackson.core.JsonParseException: Unexpected character ('\"' (code 34)): was expecting comma to separate Object entries",
+        (
+            "com.fasterxml.jackson.core.JsonParseException: Unexpected character ('\"' (code 34)): "
+            "was expecting comma to separate Object entries"
+        ),
     ),
     "toml": (
         "app.toml",
@@ -126,7 +169,10 @@ FILES = {
     "redis": (
         "redis.conf",
         "maxmemory 100xb",
-        "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\nReading the configuration file, at line 1\n>>> 'maxmemory 100xb'\nargument must be a memory value",
+        (
+            "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\nReading the configuration file, at line "
+            "1\n>>> 'maxmemory 100xb'\nargument must be a memory value"
+        ),
     ),
     "properties": (
         "app.properties",
@@ -136,7 +182,12 @@ FILES = {
     "prometheus": (
         "prometheus.yml",
         "global:\n  scrape_intervall: 15s\n",
-        'ts=2026-11-23T08:00:00Z level=error err="error loading config from \\"/etc/app/prometheus.yml\\": couldn\'t load configuration: parsing YAML file /etc/app/prometheus.yml: yaml: unmarshal errors:\\n  line 2: field scrape_intervall not found in type config.plain"',
+        (
+            'ts=2026-11-23T08:00:00Z level=error err="error loading config from '
+            '\\"/etc/app/prometheus.yml\\": couldn\'t load configuration: parsing YAML file '
+            "/etc/app/prometheus.yml: yaml: unmarshal errors:\\n  line 2: field scrape_intervall not "
+            'found in type config.plain"'
+        ),
     ),
 }
 
@@ -154,13 +205,21 @@ LACKING = {
     "python": "KeyError: 'LICENSE_KEY'",
     "go": "2026/11/23 08:00:00 required key LICENSE_KEY missing value",
     "node": "Error: Missing required environment variable: LICENSE_KEY\n    at Object.<anonymous> (/app/config.js:3:9)",
-    "java": "java.lang.IllegalArgumentException: Could not resolve placeholder 'LICENSE_KEY' in value \"${LICENSE_KEY}\"",
+    "java": (
+        "java.lang.IllegalArgumentException: Could not resolve placeholder 'LICENSE_KEY' in value \"${LICENSE_KEY}\""
+    ),
     "shell": "/entrypoint.sh: line 4: LICENSE_KEY: unbound variable",
     "posix shell": "/entrypoint.sh: 4: LICENSE_KEY: parameter not set",
     "rust": "thread 'main' panicked at src/main.rs:5:40:\nLICENSE_KEY must be set: NotPresent",
     "dotnet": "System.ArgumentNullException: Value cannot be null. (Parameter 'LICENSE_KEY')",
-    "pydantic": "pydantic_core._pydantic_core.ValidationError: 1 validation error for Settings\nLICENSE_KEY\n  Field required [type=missing, input_value={}, input_type=dict]",
-    "postgres image": "Error: Database is uninitialized and superuser password is not specified.\n       You must specify POSTGRES_PASSWORD to a non-empty value for the superuser.",
+    "pydantic": (
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for "
+        "Settings\nLICENSE_KEY\n  Field required [type=missing, input_value={}, input_type=dict]"
+    ),
+    "postgres image": (
+        "Error: Database is uninitialized and superuser password is not specified.\n       You "
+        "must specify POSTGRES_PASSWORD to a non-empty value for the superuser."
+    ),
 }
 
 
@@ -171,15 +230,31 @@ def test_a_variable_that_nothing_sets_is_named(name: str) -> None:
 
 
 REFUSED = {
-    "postgres": 'psycopg2.OperationalError: connection to server at "db" (10.96.0.9), port 5432 failed: FATAL:  password authentication failed for user "app"',
+    "postgres": (
+        'psycopg2.OperationalError: connection to server at "db" (10.96.0.9), port 5432 failed: '
+        'FATAL:  password authentication failed for user "app"'
+    ),
     "mysql": "ERROR 1045 (28000): Access denied for user 'app'@'10.244.1.9' (using password: YES)",
     "redis": "redis.exceptions.AuthenticationError: WRONGPASS invalid username-password pair or user is disabled.",
-    "mongo": "pymongo.errors.OperationFailure: Authentication failed., full error: {'ok': 0.0, 'code': 18, 'codeName': 'AuthenticationFailed'}",
-    "kafka": "org.apache.kafka.common.errors.SaslAuthenticationException: Authentication failed: Invalid username or password",
+    "mongo": (
+        "pymongo.errors.OperationFailure: Authentication failed., full error: {'ok': 0.0, "
+        "'code': 18, 'codeName': 'AuthenticationFailed'}"
+    ),
+    "kafka": (
+        "org.apache.kafka.common.errors.SaslAuthenticationException: Authentication failed: "
+        "Invalid username or password"
+    ),
     "rabbit": 'amqp: Exception (403) Reason: "username or password not allowed"',
-    "rabbit, node": 'Error: Handshake terminated by server: 403 (ACCESS-REFUSED) with message "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."',
+    "rabbit, node": (
+        "Error: Handshake terminated by server: 403 (ACCESS-REFUSED) with message "
+        '"ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."'
+    ),
     "http": "requests.exceptions.HTTPError: 401 Client Error: Unauthorized for url: http://db/api",
-    "object store": "botocore.exceptions.ClientError: An error occurred (InvalidAccessKeyId) when calling the ListBuckets operation: The AWS Access Key Id you provided does not exist in our records.",
+    "object store": (
+        "botocore.exceptions.ClientError: An error occurred (InvalidAccessKeyId) when calling "
+        "the ListBuckets operation: The AWS Access Key Id you provided does not exist in our "
+        "records."
+    ),
     "ldap": 'ldap: LDAP Result Code 49 "Invalid Credentials"',
     "smtp": "smtplib.SMTPAuthenticationError: (535, b'5.7.8 Error: authentication failed')",
     "vault": "Error making API request. Code: 403. Errors: * permission denied: invalid token",

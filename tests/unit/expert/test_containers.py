@@ -180,7 +180,8 @@ def working_directory_that_is_not_in_the_image() -> ClusterView:
     box = container(workingDir="/srv/ap")
     text = (
         "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
-        'unable to start container process: chdir to cwd ("/srv/ap") set in config.json failed: no such file or directory'
+        'unable to start container process: chdir to cwd ("/srv/ap") set in config.json failed: '
+        "no such file or directory"
     )
     return view(
         deployment("web", box), pod("web", containers=[box], statuses=[waiting("RunContainerError", text)]), node()
@@ -234,7 +235,8 @@ def children_that_are_killed_while_the_main_process_lives() -> ClusterView:
 def heap_of_a_virtual_machine_that_is_full() -> ClusterView:
     box = container(resources={"limits": {"memory": "256Mi"}})
     return crash(
-        "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n----- Native stack trace -----",
+        "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of "
+        "memory\n----- Native stack trace -----",
         box=box,
         code=134,
     )
@@ -517,7 +519,8 @@ def user_that_is_not_in_the_image() -> ClusterView:
 def seccomp_profile_that_the_node_does_not_have() -> ClusterView:
     profile = {"seccompProfile": {"type": "Localhost", "localhostProfile": "profiles/audit.json"}}
     text = (
-        'failed to create containerd container: cannot load seccomp profile "/var/lib/kubelet/seccomp/profiles/audit.json": '
+        "failed to create containerd container: cannot load seccomp profile "
+        '"/var/lib/kubelet/seccomp/profiles/audit.json": '
         "open /var/lib/kubelet/seccomp/profiles/audit.json: no such file or directory"
     )
     box = container(securityContext=profile)

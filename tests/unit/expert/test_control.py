@@ -15,7 +15,6 @@ from .objects import (
     SOON,
     Raw,
     container,
-    crashed,
     deployment,
     event,
     node,
@@ -57,7 +56,10 @@ def surge_pod_that_the_quota_refuses() -> ClusterView:
     head["status"] |= {"updatedReplicas": 0, "observedGeneration": 2}
     old[1]["status"] = {"readyReplicas": 3, "replicas": 3}
     new[1]["spec"]["replicas"], new[1]["status"] = 1, {"replicas": 0}
-    text = 'Error creating: pods "web-2-x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=3, limited: pods=3'
+    text = (
+        'Error creating: pods "web-2-x" is forbidden: exceeded quota: compute, requested: '
+        "pods=1, used: pods=3, limited: pods=3"
+    )
     return view(
         head,
         old[1],
@@ -78,7 +80,10 @@ def quota_that_only_the_condition_tells_of() -> ClusterView:
             "type": "ReplicaFailure",
             "status": "True",
             "reason": "FailedCreate",
-            "message": 'pods "web-1-x" is forbidden: exceeded quota: compute, requested: requests.cpu=500m, used: requests.cpu=800m, limited: requests.cpu=1',
+            "message": (
+                'pods "web-1-x" is forbidden: exceeded quota: compute, requested: requests.cpu=500m, '
+                "used: requests.cpu=800m, limited: requests.cpu=1"
+            ),
         }
     ]
     return view(found, QUOTA, node())
@@ -87,7 +92,8 @@ def quota_that_only_the_condition_tells_of() -> ClusterView:
 @case("admission", "Deployment/web", "template")
 def policy_that_refuses_the_pods() -> ClusterView:
     return refused(
-        "pods \"web-1-x\" is forbidden: ValidatingAdmissionPolicy 'owner.acme.io' with binding 'owner' denied request: pods need the label acme.io/owner"
+        "pods \"web-1-x\" is forbidden: ValidatingAdmissionPolicy 'owner.acme.io' with binding "
+        "'owner' denied request: pods need the label acme.io/owner"
     )
 
 
@@ -273,7 +279,11 @@ def job_that_calls_a_name_nobody_has() -> ClusterView:
             (
                 "close-1",
                 "app",
-            ): "requests.exceptions.ConnectionError: HTTPConnectionPool(host='ledgr', port=80): Max retries exceeded (Caused by NameResolutionError(\"Failed to resolve 'ledgr' ([Errno -2] Name or service not known)\"))"
+            ): (
+                "requests.exceptions.ConnectionError: HTTPConnectionPool(host='ledgr', port=80): Max "
+                "retries exceeded (Caused by NameResolutionError(\"Failed to resolve 'ledgr' ([Errno -2] "
+                'Name or service not known)"))'
+            )
         },
     )
 
@@ -436,7 +446,10 @@ def denied(line: str, *objects: Any, account: str = "robot") -> ClusterView:
 def no(
     verb: str, resource: str, group: str = "", account: str = "robot", where: str = 'in the namespace "shop"'
 ) -> str:
-    return f'E0101 sync] {resource} is forbidden: User "system:serviceaccount:shop:{account}" cannot {verb} resource "{resource}" in API group "{group}" {where}'
+    return (
+        f'E0101 sync] {resource} is forbidden: User "system:serviceaccount:shop:{account}" cannot '
+        f'{verb} resource "{resource}" in API group "{group}" {where}'
+    )
 
 
 def role(*rules: Raw) -> Raw:
@@ -508,7 +521,11 @@ def pod_that_a_finalizer_keeps() -> ClusterView:
 
 @case("finalizer", "APIService/v1beta1.metrics.k8s.io", "conditions")
 def namespace_that_an_api_keeps_from_ending() -> ClusterView:
-    text = "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1: stale GroupVersion discovery: metrics.k8s.io/v1beta1"
+    text = (
+        "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of "
+        "server APIs: metrics.k8s.io/v1beta1: stale GroupVersion discovery: "
+        "metrics.k8s.io/v1beta1"
+    )
     home = thing(
         "Namespace",
         "shop",

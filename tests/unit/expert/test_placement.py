@@ -31,7 +31,10 @@ def nodes_that_are_full() -> ClusterView:
 @case("scheduling", "Deployment/web", "tolerations")
 def node_pool_that_is_tainted() -> ClusterView:
     return pending(
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector."
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match "
+            "Pod's node affinity/selector."
+        )
         + TAIL,
         node("n1"),
         node("n2"),
@@ -44,7 +47,10 @@ def node_pool_that_is_tainted() -> ClusterView:
 def taint_that_came_after_the_pods() -> ClusterView:
     spec: Raw = {"nodeSelector": {"pool": "edge"}}
     found = pending(
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector."
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match "
+            "Pod's node affinity/selector."
+        )
         + TAIL,
         node("n1"),
         node("n3", labels={"pool": "edge"}, taints=[{"key": "maintenance", "value": "true", "effect": "NoSchedule"}]),
@@ -58,7 +64,10 @@ def taint_that_came_after_the_pods() -> ClusterView:
 def host_port_that_is_taken() -> ClusterView:
     box = container(ports=[{"containerPort": 8080, "hostPort": 8080}])
     return pending(
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't have free ports for the requested pod ports."
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't have free "
+            "ports for the requested pod ports."
+        )
         + TAIL,
         node("n1"),
         node("n2"),
@@ -190,7 +199,10 @@ def volume_for_many_nodes_that_the_class_does_not_make() -> ClusterView:
             "PersistentVolumeClaim",
             "data",
             "ProvisioningFailed",
-            'failed to provision volume with StorageClass "local-path": NodePath only supports ReadWriteOnce and ReadWriteOncePod (1.22+) access modes',
+            (
+                'failed to provision volume with StorageClass "local-path": NodePath only supports '
+                "ReadWriteOnce and ReadWriteOncePod (1.22+) access modes"
+            ),
         ),
     )
 
@@ -248,7 +260,10 @@ def pod_that_was_sent_away_from_its_volume() -> ClusterView:
     terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
     return pending(
-        "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) didn't match PersistentVolume's node affinity."
+        (
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) "
+            "didn't match PersistentVolume's node affinity."
+        )
         + TAIL,
         node("n1", labels={"kubernetes.io/hostname": "n1"}),
         node("n3", labels={"kubernetes.io/hostname": "n3", "pool": "edge"}),
@@ -264,7 +279,10 @@ def pod_that_was_sent_away_from_its_volume() -> ClusterView:
 def volume_that_one_pod_keeps_to_itself() -> ClusterView:
     return claimed(
         claim(phase="Bound", volumeName="pv-1", accessModes=["ReadWriteOncePod"], storageClassName="local-path"),
-        "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode."
+        (
+            "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name "
+            "and ReadWriteOncePod access mode."
+        )
         + TAIL,
         LOCAL,
         volume("pv-1", phase="Bound"),
@@ -325,7 +343,11 @@ def mounting(volumes: list[Raw], message: str, *objects: Any, reason: str = "Fai
 def volume_driver_that_the_node_does_not_have() -> ClusterView:
     return mounting(
         [{"name": "data", "csi": {"driver": "secrets-store.csi.k8s.io"}}],
-        'MountVolume.SetUp failed for volume "data" : kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name secrets-store.csi.k8s.io not found in the list of registered CSI drivers',
+        (
+            'MountVolume.SetUp failed for volume "data" : kubernetes.io/csi: mounter.SetUpAt failed '
+            "to get CSI client: driver name secrets-store.csi.k8s.io not found in the list of "
+            "registered CSI drivers"
+        ),
     )
 
 
@@ -333,7 +355,11 @@ def volume_driver_that_the_node_does_not_have() -> ClusterView:
 def file_server_that_does_not_answer() -> ClusterView:
     return mounting(
         [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
-        'MountVolume.SetUp failed for volume "pv-nfs" : mount failed: exit status 32\nMounting arguments: -t nfs 10.9.9.9:/export /var/lib/kubelet/pods\nOutput: mount.nfs: Connection timed out',
+        (
+            'MountVolume.SetUp failed for volume "pv-nfs" : mount failed: exit status 32\nMounting '
+            "arguments: -t nfs 10.9.9.9:/export /var/lib/kubelet/pods\nOutput: mount.nfs: Connection "
+            "timed out"
+        ),
         claim(phase="Bound", volumeName="pv-nfs", storageClassName="nfs"),
         volume("pv-nfs", phase="Bound", nfs={"server": "10.9.9.9", "path": "/export"}),
     )
@@ -398,7 +424,10 @@ def scratch_volume_that_is_too_small() -> ClusterView:
 
 @case("node", "Node/n1", "MemoryPressure")
 def pods_that_are_evicted_because_their_node_is_short() -> ClusterView:
-    text = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. Container app was using 500Mi, request is 0, has larger consumption of memory. "
+    text = (
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. "
+        "Container app was using 500Mi, request is 0, has larger consumption of memory. "
+    )
     short = node("n1")
     short["status"]["conditions"].append(
         {"type": "MemoryPressure", "status": "True", "message": "kubelet has insufficient memory available"}
@@ -420,7 +449,10 @@ def node_that_is_silent() -> ClusterView:
 
 @case("node", "Node/n1", "Ready")
 def node_without_a_network_plug_in() -> ClusterView:
-    text = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized"
+    text = (
+        "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+        "message:Network plugin returns error: cni plugin not initialized"
+    )
     return view(
         deployment("web"),
         pod("web", phase="Pending", statuses=[waiting("ContainerCreating")]),
@@ -430,7 +462,11 @@ def node_without_a_network_plug_in() -> ClusterView:
 
 @case("network", "Node/n1", "network")
 def network_plug_in_that_cannot_add_a_pod() -> ClusterView:
-    text = 'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "1": plugin type="flannel" failed (add): loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory'
+    text = (
+        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network "
+        'for sandbox "1": plugin type="flannel" failed (add): loadFlannelSubnetEnv failed: open '
+        "/run/flannel/subnet.env: no such file or directory"
+    )
     return view(
         deployment("web"),
         pod("web", phase="Pending", statuses=[waiting("ContainerCreating")]),

@@ -143,7 +143,10 @@ def peer_of_a_stateful_set_under_the_wrong_service() -> ClusterView:
         },
         status={"replicas": 2},
     )
-    line = "08:12:01 [raft-0] quorum NOT reached: 1/2 voters reachable (raft-1.rafts.shop.svc.cluster.local: [Errno -2] Name or service not known)"
+    line = (
+        "08:12:01 [raft-0] quorum NOT reached: 1/2 voters reachable "
+        "(raft-1.rafts.shop.svc.cluster.local: [Errno -2] Name or service not known)"
+    )
     pods = [pod("raft", i, owner_kind="StatefulSet", containers=[box]) for i in range(2)]
     headless = service("raft", {"app": "raft"}, port=7000, target=7000, clusterIP="None")
     return view(
@@ -283,13 +286,25 @@ def well() -> list[Any]:
 
 
 CERTIFICATES = {
-    "expired": "x509: certificate has expired or is not yet valid: current time 2026-11-23T08:00:00Z is after 2026-11-01T00:00:00Z",
-    "not yet valid": "x509: certificate has expired or is not yet valid: current time 2026-11-23T08:00:00Z is before 2027-01-01T00:00:00Z",
+    "expired": (
+        "x509: certificate has expired or is not yet valid: current time 2026-11-23T08:00:00Z is "
+        "after 2026-11-01T00:00:00Z"
+    ),
+    "not yet valid": (
+        "x509: certificate has expired or is not yet valid: current time 2026-11-23T08:00:00Z is "
+        "before 2027-01-01T00:00:00Z"
+    ),
     "wrong host": "x509: certificate is valid for api.shop.svc, not db",
     "unknown authority": "x509: certificate signed by unknown authority",
-    "python": "<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1000)>",
+    "python": (
+        "<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate "
+        "has expired (_ssl.c:1000)>"
+    ),
     "node": "Error: self-signed certificate in certificate chain",
-    "java": "javax.net.ssl.SSLHandshakeException: PKIX path building failed: unable to find valid certification path to requested target",
+    "java": (
+        "javax.net.ssl.SSLHandshakeException: PKIX path building failed: unable to find valid "
+        "certification path to requested target"
+    ),
     "openssl": "SSL routines::certificate verify failed",
 }
 

@@ -114,9 +114,59 @@ def rewritten(snapshot: Snapshot, change: Callable[[str], str], *, wide: bool = 
 
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
 KEPT = frozenset(
-    "http https redis nginx api app web main data config settings env local path default worker node pool svc cluster "
-    "docker library acme image key name value true false null kubernetes io k8s admin root edge high low fast ssd gpu "
-    "deployment service pod pods secret configmap namespace job cronjob statefulset".split()
+    [
+        "http",
+        "https",
+        "redis",
+        "nginx",
+        "api",
+        "app",
+        "web",
+        "main",
+        "data",
+        "config",
+        "settings",
+        "env",
+        "local",
+        "path",
+        "default",
+        "worker",
+        "node",
+        "pool",
+        "svc",
+        "cluster",
+        "docker",
+        "library",
+        "acme",
+        "image",
+        "key",
+        "name",
+        "value",
+        "true",
+        "false",
+        "null",
+        "kubernetes",
+        "io",
+        "k8s",
+        "admin",
+        "root",
+        "edge",
+        "high",
+        "low",
+        "fast",
+        "ssd",
+        "gpu",
+        "deployment",
+        "service",
+        "pod",
+        "pods",
+        "secret",
+        "configmap",
+        "namespace",
+        "job",
+        "cronjob",
+        "statefulset",
+    ]
 )
 
 
@@ -521,7 +571,8 @@ def table(rows: list[tuple[str, str, Score]]) -> str:
     for kind, results in kinds.items():
         lines.append(
             f"{kind:32} {len(results):4} {sum(r.top for r in results):5} {sum(r.every for r in results):5} "
-            f"{sum(r.extra for r in results):6} {sum(r.field for r in results):6} {sum(not r.decided for r in results):10}"
+            f"{sum(r.extra for r in results):6} {sum(r.field for r in results):6} "
+            f"{sum(not r.decided for r in results):10}"
         )
     lines.append(f"{'said to be':32} {'n':>4} {'right':>6}")
     bounds = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.0)
@@ -546,7 +597,8 @@ def main() -> int:
         good = result.top and result.every and not result.extra and result.field
         if not good and (given.v or result.decided or kind not in BLINDED):
             sys.stdout.write(
-                f"{kind:30} {name:40} top {result.top:d} all {result.every:d} extra {result.extra} {result.said[:230]}\n"
+                f"{kind:30} {name:40} top {result.top:d} all {result.every:d} extra {result.extra} "
+                f"{result.said[:230]}\n"
             )
     sys.stdout.write(table(rows) + "\n")
     return 0
