@@ -89,16 +89,18 @@ def named_in(view: ClusterView, question: str) -> frozenset[str]:
     nothing about which of its objects is meant.
     """
     said = question.lower()
+    names = {n.rstrip(".") for n in re.findall(r"[a-z0-9][a-z0-9.-]*", said)}
     whole: set[str] = set()
     by_word: dict[str, set[str]] = {}
     spoken = set(re.findall(r"[a-z0-9]{4,}", said)) - set(re.findall(r"[a-z0-9]{4,}", view.namespace.lower()))
     for resource in _WORKLOADS:
         for thing in view.all(resource):
             name = thing.name.lower()
-            if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", said) and (len(name) > 5 or "-" in name):
+            if name in names and (len(name) > 5 or "-" in name):
                 whole.add(thing.key)
-            for word in spoken & set(re.findall(r"[a-z0-9]{4,}", name)):
-                by_word.setdefault(word, set()).add(thing.key)
+            for word in spoken:
+                if word in name and word in _WORD.findall(name):
+                    by_word.setdefault(word, set()).add(thing.key)
     if whole:
         return frozenset(whole)
     few = [keys for keys in by_word.values() if len({k.split("/", 2)[-1] for k in keys}) == 1]

@@ -16,10 +16,13 @@ from agents.expert.settings import Setting, settings_of
 from agents.expert.workload import Container, Workload, containers, workloads
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import fold_int, text
-from assistant.domain.view import ClusterView, Thing
+from assistant.domain.view import ClusterView, Log, Thing
 
 LAST = 6
 """Lines from the end of a running container's log in which a failed call still counts."""
+NOT_THERE = re.compile(
+    r"(?P<url>https?://[^\s\"')]+).{0,40}?(?:->|status|HTTP|code|:)\D{0,12}\b40[45]\b", re.IGNORECASE
+)
 GOOD = re.compile(r"\b(2\d\d|ok|success\w*|connected|ready|done|completed|recovered)\b", re.IGNORECASE)
 
 
@@ -315,6 +318,39 @@ def analyze(view: ClusterView) -> list[Draft]:
     return found
 
 
+def _unknown_path(
+    view: ClusterView, workload: Workload, container: Container, log: Log, tail: list[str]
+) -> Draft | None:
+    """Judge a caller whose every call is answered with 404 or 405: the path that it is set to does not exist there."""
+    lost = [m for line in tail if (m := NOT_THERE.search(line))]
+    if len(tail) < LAST or len(lost) < len(tail):
+        return None
+    settings = settings_of(view, workload, container)
+    url = lost[-1]["url"]
+    held = next((s for s in settings if s.value and (s.value in url or url in s.value) and "://" in s.value), None)
+    if held is None:
+        return None
+    cited = (view.cite_log(log, *tail[-2:]), view.cite(held.holder, held.path))
+    calls = frozenset({f"{workload.thing.key}#calls"})
+    return Draft(
+        "app-config",
+        held.holder.target,
+        held.path,
+        f"{workload.name()} calls {url} ({held.name} of {held.holder.kind} {held.holder.name}, env), and the other "
+        "side answers every call that there is no such path.",
+        0.75,
+        Level.OBJECT if held.holder is not workload.thing else Level.WORKLOAD,
+        cited,
+        calls | {held.holder.key},
+        calls,
+        (
+            outside(
+                f"Correct the path in {held.name}, or let the other side serve it", "both sides run and are reached"
+            ),
+        ),
+    )
+
+
 def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
     log = view.log(container.pod.namespace, container.pod.name, container.name)
     lines = [line for line in (log.lines if log is not None else []) if line.strip()]
@@ -326,7 +362,7 @@ def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft
         if any(p.search(line) for p in wanted) or (logs.BAD.search(line) and logs.UPSTREAM_STATUS.search(line))
     ]
     if log is None or len(bad) < min(2, len(tail)):
-        return None
+        return _unknown_path(view, workload, container, log, tail) if log is not None else None
     said = Complaint(log, tuple(bad))
     hosts = {h for h, _ in said.addresses}
     newest = max(lines.index(b) for b in bad)

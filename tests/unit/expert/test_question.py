@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_what_could_not_be_read_is_not_said_to_be_absent() -> None:
 
 def two_faults() -> ClusterView:
     broken = [waiting("ImagePullBackOff", "not found")]
-    found = []
+    found: list[Any] = []
     for name in ("billing-api", "label-printer"):
         box = container(image=f"r.test/{name}:9")
         found += [deployment(name, box), pod(name, containers=[box], statuses=broken, phase="Pending"), service(name)]

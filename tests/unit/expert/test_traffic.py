@@ -237,6 +237,12 @@ def call_of_a_port_that_the_service_does_not_have() -> ClusterView:
     return calls(REFUSED, deployment("db", ready=1), pod("db", ready=True), service("db", port=80))
 
 
+@case("app-config", "Deployment/web", "env")
+def path_that_the_other_side_does_not_have() -> ClusterView:
+    box = container(env=[{"name": "UPSTREAM", "value": "http://db:5432/v2/items"}])
+    return calls("ERROR [web] upstream GET http://db:5432/v2/items -> 404 in 3ms", *DB, box=box)
+
+
 def front(**fields: Any) -> Raw:
     rule = {
         "host": "shop.acme.example",
@@ -359,6 +365,11 @@ def test_an_ingress_of_the_default_class_needs_no_name() -> None:
         "IngressClass", "nginx", "", metadata={"annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}}
     )
     check_healthy(lambda: view(*well(), front(), usual))
+
+
+def test_a_call_that_is_answered_not_found_among_others_is_no_fault() -> None:
+    lines = f"{GOOD}\nWARN [web] upstream GET http://db:5432/x -> 404 in 3ms"
+    check_healthy(lambda: calls(lines, *DB))
 
 
 def test_an_external_name_that_answers_is_no_fault() -> None:

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def renamed(snapshot: Snapshot, rng: random.Random) -> Snapshot:
         for w in re.findall(r"[a-z]{4,}", str(t.get("data", "")) + str(t.get("spec", "")))
     }
     typos = {w for w in every - words - KEPT if difflib.get_close_matches(w, words, 1, 0.85)}
-    cipher = {}
+    cipher: dict[str, str] = {}
     for letters in (VOWELS, CONSONANTS):
         moved = letters[1:] + letters[:1] if rng.random() < 0.5 else letters[2:] + letters[:2]
         cipher |= dict(zip(letters, moved, strict=True))
@@ -297,13 +298,17 @@ WORDINGS = (
 )  # fmt: skip
 
 
+def _said(form: str, match: re.Match[str]) -> str:
+    return form.format(*match.groups())
+
+
 def reworded(snapshot: Snapshot, rng: random.Random) -> Snapshot:
     """Let the log speak as another language runtime does."""
     chosen = [(re.compile(p), rng.choice(forms)) for p, forms in WORDINGS]
 
     def change(text: str) -> str:
         for pattern, form in chosen:
-            text = pattern.sub(lambda m, form=form: form.format(*m.groups()), text)
+            text = pattern.sub(partial(_said, form), text)
         return text
 
     return replace(snapshot, logs=tuple((*log[:4], change(log[4])) for log in snapshot.logs))
@@ -452,8 +457,23 @@ def _newest(snapshot: Snapshot) -> datetime:
     return snapshot.view().now.replace(tzinfo=None)
 
 
-ONE = {
-    "as captured": lambda s, rng: s,
+def captured(snapshot: Snapshot, rng: random.Random) -> Snapshot:
+    """Change nothing."""
+    return snapshot
+
+
+def strange(snapshot: Snapshot, rng: random.Random) -> Snapshot:
+    """Change names, ports and words at once."""
+    return reworded(renumbered(renamed(snapshot, rng), rng), rng)
+
+
+def hidden(snapshot: Snapshot, rng: random.Random) -> Snapshot:
+    """Put the incident into a crowd, and forget the events."""
+    return eventless(crowded(snapshot, rng), rng)
+
+
+ONE: dict[str, Callable[[Snapshot, random.Random], Snapshot]] = {
+    "as captured": captured,
     "renamed": renamed,
     "renumbered": renumbered,
     "later": later,
@@ -461,8 +481,8 @@ ONE = {
     "crowded": crowded,
     "without events": eventless,
     "without logs": logless,
-    "renamed, renumbered, reworded": lambda s, rng: reworded(renumbered(renamed(s, rng), rng), rng),
-    "crowded, without events": lambda s, rng: eventless(crowded(s, rng), rng),
+    "renamed, renumbered, reworded": strange,
+    "crowded, without events": hidden,
 }
 """Variants of one incident. Those that take evidence away may end undecided, and may not end in a wrong claim."""
 BLINDED = frozenset({"without events", "without logs", "crowded, without events"})
