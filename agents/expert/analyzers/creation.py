@@ -6,12 +6,12 @@ import re
 
 from agents.expert.analyzers import webhooks
 from agents.expert.draft import Draft, Fix, Level
-from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 from agents.expert.remedies import json_patch, merge_patch, nearest, outside, set_path
 from agents.expert.workload import Workload, sets_of, workloads
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
+from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 
 QUOTA = re.compile(
     r"exceeded quota: (?P<name>[\w.-]+), requested: (?P<asked>[^ ]+), used: (?P<used>[^ ]+), limited: (?P<limit>[^ ]+)"

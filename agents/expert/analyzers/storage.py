@@ -6,13 +6,13 @@ import re
 
 from agents.expert.analyzers.volumes import mounts, placed
 from agents.expert.draft import Draft, Fix, Level
-from assistant.policy.quantity import quantity
 from agents.expert.remedies import create, delete, json_patch, nearest, outside
 from agents.expert.workload import YOUNG, workload_of
 from assistant.domain.action import RiskLevel
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, text, texts
 from assistant.domain.view import ClusterView, Thing
+from assistant.policy.quantity import quantity
 
 CLASSES = "storageclasses.storage.k8s.io"
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
