@@ -19,7 +19,7 @@ from assistant.errors import GateError, RecordingError, StoreError
 from assistant.store.log import SessionStore
 from assistant.store.recording import export_file, read_file
 from assistant.tui.app import PilothouseApp
-from assistant.tui.replay import Recording
+from assistant.tui.ports import Recording
 from tests.attacks.injection import ATTACKS, DISGUISES, UI_CANARY
 from tests.attacks.scene import WATCH, watched
 from tests.gate.conftest import OURS, SCALE, lab, says

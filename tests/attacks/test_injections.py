@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from assistant.domain.proposal import Answer, ProposalState
 from assistant.errors import ClusterError
-from assistant.gate.upstream import load
+from assistant.gate.context import load
 from tests.attacks import injection as set_of
 from tests.attacks.injection import AS_FIELD, ATTACKS, FIELDS, NO_SURFACE, UI_CANARY, Attack, orders, variants
 from tests.attacks.scene import Scene, fired, obey, run, scene, state_of, watched
@@ -25,7 +26,9 @@ ON_THEIR_OWN = {"recording", "session_db", "kubeconfig", "timing"}
 IN_CLUSTER = [each for each in ATTACKS if each.channel in FIELDS or each.channel in ("object_name", "model_output")]
 
 
-def test_every_attack_of_the_set_is_run_or_said_to_have_no_surface(record_property: pytest.RecordProperty) -> None:
+def test_every_attack_of_the_set_is_run_or_said_to_have_no_surface(
+    record_property: Callable[[str, object], None],
+) -> None:
     without = Counter(each.channel for each in ATTACKS if each.channel in NO_SURFACE)
     run_here = [
         each for each in ATTACKS if each not in IN_CLUSTER and each.channel in ON_THEIR_OWN | {"mcp_annotation"}
