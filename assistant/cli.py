@@ -19,7 +19,7 @@ SPEEDS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 EXIT_CODES: Final = """\
 exit codes:
   0  fine
-  1  something is wrong with the cluster (scan), or the answer names a fault (ask --exit-code)
+  1  something is wrong with the cluster (scan), or the answer names a fault (ask --exit-code), or one is wrong (eval)
   2  the command line or the settings cannot be understood
   3  a change waits for approval (ask --propose)
   4  the cluster, the bundle, the gate or the session store cannot be used
@@ -81,7 +81,7 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
         print(safe(redact_text(line)[0]), file=sys.stderr)
 
 
-COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "doctor")
+COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "eval", "doctor")
 FLAGS_WITH_VALUE: Final = ("--context", "--kubeconfig", "-n", "--namespace", "--mode", "--bundle", "--format")
 
 
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _replay(commands)
     _gate(commands)
     _approvals(commands)
+    _eval(commands)
     _command(commands, "doctor", "what is set up, what is missing, what to do", _run_doctor, cluster=True)
     # The command without a name has no help page of its own that people would find.
     options = unnamed.format_help().partition("options:\n")[2]
@@ -260,6 +261,23 @@ def _approvals(commands: Any) -> None:
     )
 
 
+def _eval(commands: Any) -> None:
+    parser = _command(commands, "eval", "score the answers about a folder of recorded incidents", _run_eval)
+    parser.add_argument("folder", metavar="DIR", type=Path, help="one folder an incident: truth.yaml and bundle/")
+    parser.add_argument("--only", default="", metavar="ID,...", help="these incidents only")
+    parser.add_argument("--repeat", type=_positive, default=1, metavar="K", help="ask about each K times")
+    parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="ask about N at once; default: 2")
+    parser.add_argument("--timeout", type=_positive, default=120, metavar="SECONDS", help="for one answer")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def _run_open(given: argparse.Namespace) -> int:
     from assistant.commands.terminal import open_terminal
 
@@ -306,6 +324,12 @@ def _run_approvals(given: argparse.Namespace) -> int:
     from assistant.commands.approvals import approvals
 
     return approvals(given)
+
+
+def _run_eval(given: argparse.Namespace) -> int:
+    from assistant.commands.eval import evaluate
+
+    return evaluate(given)
 
 
 def _run_doctor(given: argparse.Namespace) -> int:

@@ -106,6 +106,8 @@ def main() -> None:
         pack(folder / "after", into / "after.tar.gz", truth["namespace"])
         shutil.copy(folder / "heals_when.yaml", into)
         about = {"title": title, "symptom": truth["symptom"], "namespace": truth["namespace"], "teaches": teaches}
+        # What `pilothouse eval` scores by; the person who practises is not told.
+        about |= {name: truth[name] for name in ("category", "culprit", "accept") if name in truth}
         (into / "incident.yaml").write_text(yaml.safe_dump(about, sort_keys=False, width=110, allow_unicode=True))
 
 
