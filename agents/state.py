@@ -56,7 +56,7 @@ class Limits:
     steps: int = 40
     rounds: int = 3
     proposals: int = 8
-    parallel: int = 6
+    parallel: int = 8
     recursion: int = 50
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 PODS_PER_NAMESPACE = 250
 REPLICAS = 10
+NODES = 100
 AT = "2026-11-24T02:40:00Z"
 
 
@@ -45,6 +46,11 @@ def environment(app: str, pod: str) -> list[dict[str, Any]]:
     ]
 
 
+def at(number: int) -> str:
+    """Return when a pod was created: not all at once."""
+    return f"2026-11-{10 + number % 14:02}T{number % 23:02}:{number * 7 % 60:02}:{number * 13 % 60:02}Z"
+
+
 def place(number: int) -> tuple[str, str, str, str]:
     """Return namespace, app, ReplicaSet and pod name of a pod's number."""
     namespace = f"team-{number // PODS_PER_NAMESPACE:03}"
@@ -56,10 +62,11 @@ def place(number: int) -> tuple[str, str, str, str]:
 def pod(number: int, *, managed: bool = True) -> dict[str, Any]:
     namespace, app, owner, name = place(number)
     labels = {"app.kubernetes.io/name": app, "app.kubernetes.io/instance": app, "pod-template-hash": digest(app)[:9]}
-    image = f"registry.example.com/{namespace}/{app}:1.{number % 40}.3"
+    image = f"registry.example.com/{namespace}/{app}:1.{number // REPLICAS % 40}.3"
+    started = at(number)
     metadata: dict[str, Any] = {
         "name": name, "generateName": f"{owner}-", "namespace": namespace, "uid": uid(name),
-        "resourceVersion": str(100_000 + number), "creationTimestamp": AT, "labels": labels,
+        "resourceVersion": str(100_000 + number), "creationTimestamp": started, "labels": labels,
         "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9090",
                         "checksum/config": digest(app + "config")},
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": uid(owner),
@@ -73,7 +80,7 @@ def pod(number: int, *, managed: bool = True) -> dict[str, Any]:
                  f'k:{{"name":"{e["name"]}"}}': {".": {}, "f:name": {}, "f:value": {}}
                  for e in environment(app, name)}, "f:image": {}, "f:resources": {"f:limits": {}}}}}}},
         ]  # fmt: skip
-    condition = {"status": "True", "lastProbeTime": None, "lastTransitionTime": AT}
+    condition = {"status": "True", "lastProbeTime": None, "lastTransitionTime": started}
     kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
     return {
         "metadata": metadata,
@@ -91,7 +98,7 @@ def pod(number: int, *, managed: bool = True) -> dict[str, Any]:
                  "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"},
             ],
             "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
-            "serviceAccountName": "default", "nodeName": f"worker-{number % 100:03}",
+            "serviceAccountName": "default", "nodeName": f"worker-{number % NODES:03}",
             "schedulerName": "default-scheduler",
             "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute",
                              "tolerationSeconds": 300}],
@@ -103,9 +110,9 @@ def pod(number: int, *, managed: bool = True) -> dict[str, Any]:
             "phase": "Running", "conditions": [{"type": kind, **condition} for kind in kinds],
             "hostIP": f"10.0.{number % 100}.7",
             "podIP": f"10.{16 + number // 65536}.{number // 256 % 256}.{number % 256}",
-            "startTime": AT, "qosClass": "Burstable",
+            "startTime": started, "qosClass": "Burstable",
             "containerStatuses": [
-                {"name": app, "state": {"running": {"startedAt": AT}}, "lastState": {}, "ready": True,
+                {"name": app, "state": {"running": {"startedAt": started}}, "lastState": {}, "ready": True,
                  "restartCount": 0,
                  "image": image, "imageID": f"registry.example.com/{app}@sha256:{digest(image)}",
                  "containerID": f"containerd://{digest(name)}", "started": True},

@@ -1,131 +1,206 @@
-"""How `scan -A` grows with the cluster: `python -m benchmarks.scan [pods …]`, by default 1000 5000 20000.
+"""How `scan -A` grows with the cluster: `python -m benchmarks.scan [pods ...]`, by default 1000 5000 20000 50000.
 
-A made-up bundle of that many pods is served and scanned through the gate, in a process of its own; then the same lists
-are read raw over the same connection. Times, ratio, peak memory of the session's process. Nothing passes or fails.
+For each size a synthetic cluster with planted faults is served by a process of its own, from memory, in pages of 500
+over TLS. The session process scans it through the gate; what it finds must be what was planted. The baseline is the
+same lists of the same pages, with the same client, the same number of connections and the next page asked for as soon
+as one is in, as bytes that nobody looks at: once through the gate, once straight from the server. Scans and raw
+readings alternate in one process; each figure is the median of its repeats, because all share two cores.
+
+CPU seconds are those of the session process. `first` is the first scan of the process, without anything warm.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import itertools
 import json
+import math
+import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import objects
+import yaml
 
-SIZES = (1000, 5000, 20_000)
+from benchmarks.gate import cpu_seconds
+
+SIZES = (1000, 5000, 20_000, 50_000)
 CONTINUE = re.compile(rb'"continue":"([^"]+)"')
+HEAD_BYTES = 4096
 
 
-def write_bundle(folder: Path, pods: int) -> None:
-    root = folder / "cluster-resources"
-    parts: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for number in range(pods):
-        parts["pods"][objects.place(number)[0]].append(objects.pod(number))
-    for number, (deployment, replica_set) in enumerate(objects.workloads(pods)):
-        namespace = deployment["metadata"]["namespace"]
-        parts["deployments"][namespace].append(deployment)
-        parts["replicasets"][namespace].append(replica_set)
-        parts["services"][namespace].append(objects.service(number))
-        parts["endpointslices"][namespace].append(objects.endpoint_slice(number, pods))
-    for kind, by_namespace in parts.items():
-        for namespace, items in by_namespace.items():
-            path = root / kind / f"{namespace}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(items, separators=(",", ":")))
-    nodes = [objects.node(number) for number in range(100)]
-    spaces = [{"metadata": {"name": name, "uid": objects.uid(name)}} for name in parts["pods"]]
-    (root / "nodes.json").write_text(json.dumps(nodes))
-    (root / "namespaces.json").write_text(json.dumps(spaces))
-    (folder / "cluster-info").mkdir()
-    (folder / "cluster-info" / "cluster_version.json").write_text(
-        '{"info":{"gitVersion":"v1.36.2"},"string":"v1.36.2"}'
-    )
-
-
-def peak_mebibytes() -> float:
-    # Not getrusage: its peak goes through exec, so it would hold that of the parent that wrote the bundle.
+def memory(name: str) -> float:
+    # Not getrusage: its peak goes through exec, so it would hold that of the parent.
     lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
 
 
-async def one(bundle: Path) -> dict[str, float | str]:
-    """Scan, then read the same lists raw; runs alone in its process, so that the peak is the scan's own."""
+class Meter:
+    """Wall and CPU seconds of one kind of work."""
+
+    def __init__(self, gate_pid: int) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+        self.gate: list[float] = []
+        self._gate_pid = gate_pid
+
+    async def __call__(self, work: Callable[[], Awaitable[object]]) -> None:
+        wall, cpu, gate = time.perf_counter(), time.process_time(), cpu_seconds(self._gate_pid)
+        await work()
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.process_time() - cpu)
+        self.gate.append(cpu_seconds(self._gate_pid) - gate)
+
+
+async def read_raw(client: Any, paths: list[str]) -> int:
+    """Read the lists as bytes; returns how many."""
+    from assistant.cluster.listing import CHUNK
+
+    async def one(path: str) -> int:
+        size, page = 0, ""
+        while True:
+            query = {"limit": str(CHUNK)} | ({"continue": page} if page else {})
+            data = await client.get_bytes(path, query)
+            size += len(data)
+            found = CONTINUE.search(data, 0, HEAD_BYTES)
+            if not found:
+                return size
+            page = found.group(1).decode()
+
+    return sum(await asyncio.gather(*(one(path) for path in paths)))
+
+
+async def measure(url: str, ca: str, repeats: int) -> dict[str, Any]:
+    """Run in a process of its own, so that the peak is the scan's own."""
     from assistant.backend import Place
-    from assistant.cluster.client import CHUNK, ClusterClient
+    from assistant.cluster.client import ClusterClient
     from assistant.config import load
     from assistant.wiring import open_work
 
     paths: list[str] = []
-    original = ClusterClient.list
+    original = ClusterClient._read
 
-    async def listed(self: ClusterClient, path: str, query: Any = None) -> Any:
+    async def noted(self: ClusterClient, path: str, *rest: Any, **named: Any) -> Any:
         paths.append(path)
-        return await original(self, path, query)
+        return await original(self, path, *rest, **named)
 
-    ClusterClient.list = listed  # type: ignore[method-assign]
-    place = Place(f"bundle:{bundle}", bundle=bundle, all_namespaces=True)
-    work = await open_work(load({}), place, propose=False)
-    base = peak_mebibytes()
-    started, cpu = time.perf_counter(), time.process_time()
-    await work.session.ask("Is anything wrong here?")
-    await work.session.settled()
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    peak = peak_mebibytes()
-    answer = work.session.case.answer
-    client = work.backend.client
+    ClusterClient._read = noted  # type: ignore[method-assign]
+    work = await open_work(load({}), Place(all_namespaces=True), propose=False)
+    gate_pid = work.backend._gate.pid  # type: ignore[union-attr]
+
+    async def scan() -> None:
+        await work.session.ask("Is anything wrong here?")
+        await work.session.settled()
+
+    base = memory("VmHWM")
+    first, scans, gated, direct = Meter(gate_pid), Meter(gate_pid), Meter(gate_pid), Meter(gate_pid)
+    await first(scan)
+    peak = memory("VmHWM")
+    case = work.session.case
+    roots = [f for f in case.findings if f.role == "root_cause"]
+    found = sorted({(f.target.kind, f.target.namespace, f.target.name) for f in roots})
+    verdict = str(case.answer.verdict) if case.answer else "none"
+    lists = list(dict.fromkeys(paths))
     read = 0
-
-    async def raw(path: str) -> None:
-        nonlocal read
-        page = ""
-        while True:
-            query = {"limit": str(CHUNK)} | ({"continue": page} if page else {})
-            data = await client.get_bytes(path, query)
-            read += len(data)
-            found = CONTINUE.search(data, 0, 4096) or CONTINUE.search(data, max(0, len(data) - 4096))
-            if not found:
-                return
-            page = found.group(1).decode()
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(raw(path) for path in dict.fromkeys(paths)))
-    raw_seconds = time.perf_counter() - begun
+    async with ClusterClient(url, "t", ca) as straight:
+        for _ in range(repeats):
+            await gated(lambda: read_raw(work.backend.client, lists))
+            await direct(lambda: read_raw(straight, lists))
+            await scans(scan)
+        read = await read_raw(straight, lists)
+    end = memory("VmHWM")
     await work.close()
     return {
-        "seconds": seconds, "cpu": cpu, "raw_seconds": raw_seconds, "megabytes": read / 1e6, "peak": peak, "base": base,
-        "verdict": str(answer.verdict) if answer else "none", "lists": len(paths),
+        "first": vars(first), "scan": vars(scans), "gated": vars(gated), "direct": vars(direct), "base": base,
+        "peak": peak, "end": end, "found": found, "verdict": verdict, "lists": len(lists), "bytes": read,
     }  # fmt: skip
 
 
-def main(sizes: tuple[int, ...]) -> None:
+async def one_size(pods: int, repeats: int) -> dict[str, Any]:
+    from assistant.processes import ChildProcess
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = await ChildProcess.start(
+            "benchmarks.serving", {"pods": pods}, folder / "server.log", ready_seconds=600
+        )
+        ca, kubeconfig = folder / "ca.pem", folder / "kubeconfig"
+        ca.write_text(server.ready["ca"])
+        kubeconfig.write_text(yaml.safe_dump({
+            "apiVersion": "v1", "kind": "Config", "current-context": "bench",
+            "clusters": [{"name": "c", "cluster": {"server": server.ready["url"], "certificate-authority": str(ca)}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "bench", "context": {"cluster": "c", "user": "u"}}],
+        }))  # fmt: skip
+        environment = {
+            "XDG_STATE_HOME": str(folder / "state"), "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder),
+            "KUBECONFIG": str(kubeconfig), "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        }  # fmt: skip
+        arguments = [sys.executable, "-m", "benchmarks.scan", "--measure", str(kubeconfig), "--repeats", str(repeats)]
+        done = await asyncio.to_thread(
+            subprocess.run, arguments, env=environment, capture_output=True, check=False, text=True
+        )
+        planted = sorted(tuple(fault) for fault in server.ready["planted"])
+        await server.stop()
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    found = [tuple(item) for item in result["found"]]
+    result |= {"planted": len(planted), "missed": sorted(set(planted) - set(found))}
+    return result | {"extra": sorted(set(found) - set(planted))}
+
+
+def middle(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def show(pods: int, r: dict[str, Any]) -> tuple[float, float]:
+    scan, gated, direct, first = r["scan"], r["gated"], r["direct"], r["first"]
+    wall, cpu = middle(scan["wall"]), middle(scan["cpu"])
+    raw, raw_cpu, straight = middle(gated["wall"]), middle(gated["cpu"]), middle(direct["wall"])
+    right = "all" if not r["missed"] else f"missed {r['missed']}"
+    gate, raw_gate = middle(scan["gate"]), middle(gated["gate"])
+    lines = (
+        f"{pods} pods, {r['bytes'] / 1e6:.1f} MB in {r['lists']} lists",
+        f"  wall    scan {wall:.2f} s (first {first['wall'][0]:.2f}), raw through the gate {raw:.2f} s: {wall / raw:.2f} x,"
+        f" raw direct {straight:.2f} s: {wall / straight:.2f} x",
+        f"  CPU     session {cpu:.2f} s ({cpu / pods * 1e6:.0f} us a pod), raw {raw_cpu:.2f} s; gate {gate:.2f} s,"
+        f" raw {raw_gate:.2f} s; both together {(cpu + gate) / (raw_cpu + raw_gate):.2f} x",
+        f"  memory  peak {r['peak']:.0f} MiB, {r['base']:.0f} before the scan: "
+        f"{(r['peak'] - r['base']) / pods * 1024:.1f} KiB a pod; {r['end']:.0f} after all repeats",
+        f"  faults  planted {r['planted']}, found {right}, false alarms {len(r['extra'])} {r['extra'][:3] or ''}",
+    )
+    print("\n".join(lines), flush=True)
+    return wall, cpu
+
+
+def main(sizes: list[int], repeats: int) -> None:
+    points = []
     for pods in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            write_bundle(folder / "bundle", pods)
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.scan", "one", str(folder / "bundle")],
-                env={"XDG_STATE_HOME": str(folder / "state"), "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)},
-                capture_output=True, check=False, text=True,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
-            r = json.loads(done.stdout)
+        points.append((pods, *show(pods, asyncio.run(one_size(pods, repeats)))))
+    for (a, wall_a, cpu_a), (b, wall_b, cpu_b) in itertools.pairwise(points):
+        step = math.log(b / a)
         print(
-            f"{pods:6} pods {r['megabytes']:7.1f} MB  scan {r['seconds']:6.2f} s (CPU of the session {r['cpu']:.2f} s)"
-            f"  raw {r['raw_seconds']:6.2f} s  ratio {r['seconds'] / r['raw_seconds']:.2f}"
-            f"  peak {r['peak']:.0f} MiB (before: {r['base']:.0f})  {r['lists']} lists, {r['verdict']}",
-            flush=True,
+            f"growth from {a} to {b} pods: wall n^{math.log(wall_b / wall_a) / step:.2f}, "
+            f"CPU n^{math.log(cpu_b / cpu_a) / step:.2f}"
         )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["one"]:
-        print(json.dumps(asyncio.run(one(Path(sys.argv[2])))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pods", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        authority = (given.measure.parent / "ca.pem").read_text()
+        url = yaml.safe_load(given.measure.read_text())["clusters"][0]["cluster"]["server"]
+        print(json.dumps(asyncio.run(measure(url, authority, given.repeats))))
     else:
-        main(tuple(int(size) for size in sys.argv[1:]) or SIZES)
+        main(list(given.pods), given.repeats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agents.expert.catalogue import SUBJECTS
@@ -111,7 +112,7 @@ def collect(view: ClusterView) -> tuple[list[Draft], list[str]]:
     for subject in SUBJECTS:
         for name, analyze in subject.analyzers:
             try:
-                drafts = analyze(view)
+                drafts = drafts_of(view, name, analyze)
             except ODD_OBJECTS as error:
                 broken.append(f"{name} could not judge these objects ({type(error).__name__}: {str(error)[:80]})")
                 continue
@@ -119,6 +120,15 @@ def collect(view: ClusterView) -> tuple[list[Draft], list[str]]:
                 known = found.get(draft.identity)
                 found[draft.identity] = draft if known is None else _merge(known, draft)
     return list(found.values()), broken
+
+
+def drafts_of(view: ClusterView, name: str, analyze: Callable[[ClusterView], list[Draft]]) -> list[Draft]:
+    """Return what an analyzer says of a view; asked once until something more is read. Raises what it raises."""
+    memo = view.memo("drafts")
+    if name not in memo:
+        memo[name] = analyze(view)
+    found: list[Draft] = memo[name]
+    return found
 
 
 def _merge(one: Draft, two: Draft) -> Draft:

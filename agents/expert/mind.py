@@ -8,7 +8,7 @@ from datetime import datetime
 
 from agents.expert.answer import answer
 from agents.expert.catalogue import SUBJECTS, Subject
-from agents.expert.causes import ODD_OBJECTS, Scan, scan
+from agents.expert.causes import ODD_OBJECTS, Scan, drafts_of, scan
 from agents.expert.draft import Draft, Level
 from agents.expert.hushed import Hushed
 from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
@@ -48,6 +48,7 @@ class ExpertMind:
 
     async def plan(self, turn: Turn, recorder: Recorder) -> tuple[Step, ...]:
         """Return one step a subject; all are independent and share their reads."""
+        self._logs = None  # it holds the view of the turn before, which is as large as the cluster
         self._reader.begin(turn.thread, turn.namespace)
         return tuple(Step(subject.id, subject.title) for subject in SUBJECTS)
 
@@ -58,7 +59,9 @@ class ExpertMind:
             return ()
         view = self._reader.begin(turn.thread, turn.namespace)
         await self._read(subject, turn.namespace, recorder, step.id)
-        own = [d for _, analyze in subject.analyzers for d in _safely(analyze, view)]
+        # Steps run together and share their reads. Judged before the last of them is in, a view is judged twice.
+        await self._reader.settled()
+        own = [d for name, analyze in subject.analyzers for d in _safely(name, analyze, view)]
         return tuple(
             Finding(
                 f"{step.id}.{i}",
@@ -143,6 +146,7 @@ class ExpertMind:
         kinds = await self._reader.kinds(recorder, step)
         groups = {name: info.group for name, info in kinds.items()}
         await self._reader.read(reads_of(subject, groups, namespace), recorder, step)
+        await self._reader.settled()
         if subject.logs:
             await self._reader.logs(self._wanted_logs(), recorder, step)
 
@@ -154,10 +158,10 @@ class ExpertMind:
         return self._logs[2]
 
 
-def _safely(analyze: Callable[[ClusterView], list[Draft]], view: ClusterView) -> list[Draft]:
+def _safely(name: str, analyze: Callable[[ClusterView], list[Draft]], view: ClusterView) -> list[Draft]:
     """Return an analyzer's drafts; one that fails on odd objects says so in the conclusion, where it runs again."""
     try:
-        return analyze(view)
+        return drafts_of(view, name, analyze)
     except ODD_OBJECTS:
         return []
 

@@ -63,6 +63,8 @@ def logs_of(view: ClusterView) -> list[tuple[str, str, str, bool]]:
     for workload in workloads(view):
         shown: set[str] = set()
         for pod in workload.pods:
+            if pod.quiet:
+                continue
             phase = pod.text("status.phase")
             if phase in ("Succeeded", "") or pod.deleting or not pod.text("spec.nodeName"):
                 continue
@@ -75,7 +77,7 @@ def logs_of(view: ClusterView) -> list[tuple[str, str, str, bool]]:
                     troubled.append((pod.namespace, pod.name, container.name, False))
                     if container.restarts:
                         troubled.append((pod.namespace, pod.name, container.name, True))
-        if not shown and workload.pods and workload.thing.kind not in ("Job", "CronJob"):
+        if len(quiet) < QUIET_LOGS and not shown and workload.pods and workload.thing.kind not in ("Job", "CronJob"):
             pod = workload.pods[0]
             quiet += [
                 (pod.namespace, pod.name, c.name, False) for c in containers(workload, pod) if c.running and not c.init

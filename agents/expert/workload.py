@@ -132,16 +132,19 @@ def template_of(thing: Thing) -> str:
 
 def workloads(view: ClusterView) -> list[Workload]:
     """Return every workload of the view, bare pods included; built once a view."""
-    memo = view.memo("workloads")
+    memo = view.memo("workloads", logs=False)
     if "all" not in memo:
         heads: dict[str, tuple[Thing, list[Thing]]] = {}
         for resource in CONTROLLERS:
             for thing in view.all(resource):
                 if not thing.rows("metadata.ownerReferences"):
                     heads[thing.key] = (thing, [])
+        runs: dict[str, bool] = {}
         for pod in view.all("pods"):
             head = view.top(pod)
-            if not template_of(head):
+            if head.key not in runs:
+                runs[head.key] = bool(template_of(head))
+            if not runs[head.key]:
                 head = pod
             heads.setdefault(head.key, (head, []))[1].append(pod)
         memo["all"] = [
@@ -154,7 +157,7 @@ def workloads(view: ClusterView) -> list[Workload]:
 
 def workload_of(view: ClusterView, pod: Thing) -> Workload:
     """Return the workload that a pod belongs to."""
-    memo = view.memo("workload-of")
+    memo = view.memo("workload-of", logs=False)
     if "all" not in memo:
         memo["all"] = {p.key: w for w in workloads(view) for p in w.pods}
     index: dict[str, Workload] = memo["all"]
@@ -179,7 +182,7 @@ def containers(workload: Workload, pod: Thing) -> Iterator[Container]:
 
 def is_ready(pod: Thing) -> bool:
     """Say whether a pod is Ready or has done its work."""
-    return pod.text("status.phase") == "Succeeded" or pod.condition("Ready").get("status") == "True"
+    return pod.ready
 
 
 def fresh(view: ClusterView, moment: object) -> bool:
@@ -213,12 +216,12 @@ def lingers(view: ClusterView, container: Container) -> bool:
 
 def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:
     """Return one failing container for each workload and container name: of the newest pod that shows it best."""
-    memo = view.memo("troubled")
+    memo = view.memo("troubled", logs=False)
     if "all" not in memo:
         found: dict[tuple[str, str], tuple[Workload, Container]] = {}
         for workload in workloads(view):
             for pod in workload.pods:
-                if pod.deleting or _settled(view, pod):
+                if pod.quiet or pod.deleting or _settled(view, pod):
                     continue
                 for container in containers(workload, pod):
                     if in_trouble(view, pod, container):
@@ -258,7 +261,7 @@ def log_lines(view: ClusterView, container: Container) -> list[tuple[Any, str]]:
 
 def sets_of(view: ClusterView, deployment: Thing) -> list[Thing]:
     """Return the ReplicaSets of a Deployment."""
-    memo = view.memo("sets")
+    memo = view.memo("sets", logs=False)
     if "all" not in memo:
         index: dict[str, list[Thing]] = {}
         for owned in view.all("replicasets.apps"):

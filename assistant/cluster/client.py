@@ -8,7 +8,6 @@ asked is told of every wait.
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,11 +20,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from assistant.cluster.sharing import Shared
+from assistant.cluster.listing import Get, KeptListing, Listing, Told, read_list, request_line
+from assistant.cluster.pages import Keeping, without_collection
 from assistant.cluster.status import (
     PASSING,
     BrokenOffError,
-    ExpiredError,
     GateLostError,
     Reply,
     TooLargeError,
@@ -36,28 +35,7 @@ from assistant.errors import ClusterError
 from assistant.policy import limits
 from assistant.policy.retry import GiveUp, Wait, asked_seconds, next_try
 
-CHUNK: Final = 500
-"""Objects a list request; what kubectl uses, so that no answer makes the API server hold a large list in memory."""
-
 ACCEPT: Final = "application/json"
-
-Told = Callable[[Wait], None]
-"""Is called before every wait, so that no wait is silent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The objects of a list, all chunks joined; `request` is the line of the first request.
-
-    `cut` says in words what is missing where the list was larger than is kept, "" where all of it is here.
-    """
-
-    items: tuple[dict[str, Any], ...]
-    api_version: str
-    kind: str
-    request: str
-    size_bytes: int
-    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +53,6 @@ class Patience:
 
     first_byte: float = limits.READ_FIRST_BYTE_SECONDS
     body: float = limits.READ_BODY_SECONDS
-
-
-def request_line(path: str, query: Mapping[str, str]) -> str:
-    """Return `GET /path?query` as evidence names it, without the paging parameters."""
-    shown = "&".join(f"{k}={v}" for k, v in query.items() if k not in ("limit", "continue"))
-    return f"GET {path}?{shown}" if shown else f"GET {path}"
 
 
 class ClusterClient:
@@ -241,7 +213,8 @@ class ClusterClient:
         """Return the JSON object of a GET. Raises like `get_bytes`, and ClusterError for a body that is none."""
         reply = await self._get(path, query, accept, told, most, cut=False)
         try:
-            value = _decoded(reply.data)
+            with without_collection():
+                value = msgspec.json.decode(reply.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise not_json(reply) from error
         if not isinstance(value, dict):
@@ -249,46 +222,20 @@ class ClusterClient:
         return value
 
     async def list(self, path: str, query: Mapping[str, str] | None = None, *, told: Told | None = None) -> Listing:
-        """Read a whole list in chunks. A list that expires under way (410) is read once more from the start.
+        """Read a whole list in chunks, see `read_list`."""
+        wanted = query or {}
+        read = await read_list(self._getter(path, told), wanted, Keeping.DICTIONARIES, told)
+        items = tuple(item for item in read.items if isinstance(item, dict))
+        line = request_line(path, wanted)
+        return Listing(items, read.last.api_version, read.last.kind, line, read.size_bytes, read.cut)
 
-        Raises like `get_json`, and ClusterError for an answer that is no list.
-        """
-        try:
-            return await self._list(path, dict(query or {}), told)
-        except ExpiredError:
-            if told is not None:
-                told(Wait(0.0, "the list changed while it was being read (410); it is read again from the start"))
-            return await self._list(path, dict(query or {}), told)
+    async def list_kept(self, path: str, keeping: Keeping, *, told: Told | None = None) -> KeptListing:
+        """Read a whole list like `list`, and decode no more than the few fields that are asked of every object."""
+        read = await read_list(self._getter(path, told), {}, keeping, told)
+        return KeptListing(tuple(read.items), request_line(path, {}), read.size_bytes, read.cut)
 
-    async def _list(self, path: str, query: dict[str, str], told: Told | None) -> Listing:
-        items: list[dict[str, Any]] = []
-        shared = Shared()
-        page, size, before = "", CHUNK, self.received_bytes
-        while True:
-            asked = {**query, "limit": str(size)} | ({"continue": page} if page else {})
-            try:
-                answer = await self.get_json(path, asked, told=told)
-            except TooLargeError:
-                if size == 1:
-                    raise
-                size = max(1, size // 10)
-                continue
-            found = answer.get("items")
-            if not isinstance(found, list) and not str(answer.get("kind") or "").endswith("List"):
-                text = "The answer is not a list of objects."
-                raise ClusterError(text, "Check what answers at this address.", detail=f"keys: {sorted(answer)[:9]}")
-            items += shared.items(found) if isinstance(found, list) else []
-            meta = answer.get("metadata")
-            meta = meta if isinstance(meta, dict) else {}
-            page = str(meta.get("continue") or "")
-            received = self.received_bytes - before
-            cut = _cut(items, received, meta.get("remainingItemCount")) if page else ""
-            if not page or cut:
-                kind = str(answer.get("kind") or "").removesuffix("List")
-                kept = tuple(items[: limits.READ_LIST_OBJECTS])
-                return Listing(
-                    kept, str(answer.get("apiVersion") or ""), kind, request_line(path, query), received, cut
-                )
+    def _getter(self, path: str, told: Told | None) -> Get:
+        return lambda query: self._get(path, query, ACCEPT, told, 0, cut=False)
 
     async def log(
         self,
@@ -312,25 +259,6 @@ class ClusterClient:
         return LogText(reply.data.decode("utf-8", "replace"), request_line(path, query), full)
 
 
-def _cut(items: list[dict[str, Any]], received: int, remaining: object) -> str:
-    if len(items) < limits.READ_LIST_OBJECTS and received < limits.READ_LIST_BYTES:
-        return ""
-    shown = min(len(items), limits.READ_LIST_OBJECTS)
-    of = f"{len(items) + remaining:,}" if isinstance(remaining, int) and remaining > 0 else "more"
-    return f"showing {shown:,} of {of}"
-
-
 def _too_large(most: int) -> TooLargeError:
     text = f"The answer is larger than {most // 1048576} MiB, more than is read at once."
     return TooLargeError(text, "Ask for one namespace.")
-
-
-def _decoded(data: bytes) -> Any:
-    # JSON has no cycles: looking for some while it is built finds none and takes most of the time (measured: 4 to 1).
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        return msgspec.json.decode(data)
-    finally:
-        if collects:
-            gc.enable()

@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.cluster.client import ClusterClient, Listing, Told
+from assistant.cluster.client import ClusterClient
+from assistant.cluster.listing import KeptListing, Listing, Told
+from assistant.cluster.pages import Keeping
 from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import Knowledge
 from assistant.errors import ClusterError, ForbiddenError, NotFoundError
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 """One answer for all groups (Kubernetes 1.30, GA); an older server ignores it and sends the plain list of groups."""
+
+KEPT: Mapping[str, Keeping] = {
+    "pods": Keeping.PODS,
+    "replicasets.apps": Keeping.OBJECTS,
+    "endpointslices.discovery.k8s.io": Keeping.OBJECTS,
+}
+"""Kinds of which a large cluster has thousands, nearly all of them never looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class KindRead:
     resource: str
     namespace: str
     knowledge: Knowledge
-    listing: Listing | None = None
+    listing: Listing | KeptListing | None = None
     why: str = ""
     request: str = ""
 
@@ -136,7 +145,8 @@ async def read_kind(
     place = namespace if info.namespaced else ""
     path = info.path(place)
     try:
-        listing = await client.list(path, told=told)
+        keeping = KEPT.get(resource)
+        listing = await (client.list_kept(path, keeping, told=told) if keeping else client.list(path, told=told))
     except ForbiddenError as error:
         return KindRead(resource, place, Knowledge.FORBIDDEN, why=error.detail or error.meaning, request=f"GET {path}")
     except NotFoundError as error:

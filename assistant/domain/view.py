@@ -6,20 +6,30 @@ Objects are kept as the API server sent them: every accessor survives fields tha
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from assistant.domain.evidence import Citation
 from assistant.domain.quoting import body_of, quote_of
-from assistant.domain.raw import dig, fold_int, mapping, rows, text
+from assistant.domain.raw import mapping, rows, text
 from assistant.domain.target import Target
+from assistant.domain.thing import LONG_AGO, Kept, KeptThing, Recent, Thing, key_of, when
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_FRACTION = re.compile(r"\.\d+")
+__all__ = [
+    "LONG_AGO",
+    "ClusterView",
+    "Knowledge",
+    "Log",
+    "Thing",
+    "event_count",
+    "event_time",
+    "key_of",
+    "selects",
+    "when",
+]
 
 
 class Knowledge(StrEnum):
@@ -32,91 +42,8 @@ class Knowledge(StrEnum):
     NOT_READ = "not read"
 
 
-def when(value: object) -> datetime | None:
-    """Return an RFC 3339 time as aware UTC, None where there is none that can be read."""
-    if not isinstance(value, str) or len(value) < 19:
-        return None
-    try:
-        moment = datetime.fromisoformat(_FRACTION.sub("", value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-class Thing:
-    """One object as it was read, with the request that brought it."""
-
-    __slots__ = ("api_version", "key", "kind", "name", "namespace", "raw", "request", "resource")
-
-    def __init__(self, resource: str, api_version: str, kind: str, raw: Mapping[str, Any], request: str) -> None:
-        """Index the coordinates; `resource` is "plural.group", the bare plural in the core group."""
-        meta = mapping(raw.get("metadata"))
-        self.resource = resource
-        self.api_version = text(raw.get("apiVersion")) or api_version
-        self.kind = text(raw.get("kind")) or kind
-        self.raw = raw
-        self.request = request
-        self.name = text(meta.get("name"))
-        self.namespace = text(meta.get("namespace"))
-        self.key = key_of(self.kind, self.namespace, self.name)
-
-    def __repr__(self) -> str:
-        """Return the key, for test output."""
-        return f"<{self.key}>"
-
-    def at(self, path: str) -> Any:
-        """Return what stands at a path like `spec.containers[0].image`, None where nothing does."""
-        return dig(self.raw, path)[1]
-
-    def map(self, path: str) -> Mapping[str, Any]:
-        """Return the mapping at a path, an empty one where there is none."""
-        return mapping(self.at(path))
-
-    def rows(self, path: str) -> list[Mapping[str, Any]]:
-        """Return the mappings in the list at a path."""
-        return rows(self.at(path))
-
-    def text(self, path: str) -> str:
-        """Return the text at a path, "" where there is none."""
-        return text(self.at(path))
-
-    def number(self, path: str, default: int = 0) -> int:
-        """Return the whole number at a path."""
-        return fold_int(self.at(path), default)
-
-    @property
-    def labels(self) -> Mapping[str, Any]:
-        """Return the object's labels."""
-        return self.map("metadata.labels")
-
-    @property
-    def annotations(self) -> Mapping[str, Any]:
-        """Return the object's annotations."""
-        return self.map("metadata.annotations")
-
-    @property
-    def uid(self) -> str:
-        """Return the uid, "" where the reader left it out."""
-        return self.text("metadata.uid")
-
-    @property
-    def created(self) -> datetime:
-        """Return when the object was created; long ago where it does not say."""
-        return when(self.at("metadata.creationTimestamp")) or LONG_AGO
-
-    @property
-    def deleting(self) -> bool:
-        """Say whether deletion has been asked for."""
-        return bool(self.text("metadata.deletionTimestamp"))
-
-    @property
-    def target(self) -> Target:
-        """Return the coordinates that findings and actions use."""
-        return Target(self.api_version, self.kind, self.namespace, self.name, self.uid)
-
-    def condition(self, kind: str) -> Mapping[str, Any]:
-        """Return the status condition of this type, an empty mapping where there is none."""
-        return next((c for c in self.rows("status.conditions") if c.get("type") == kind), {})
+_DATED = ("events", "leases.coordination.k8s.io", "pods", "nodes")
+"""The kinds whose times tell when the snapshot was taken: they are written all the time."""
 
 
 class Log:
@@ -129,11 +56,6 @@ class Log:
         self.namespace, self.pod, self.container, self.previous = namespace, pod, container, previous
         self.text, self.request = content, request
         self.lines = content.splitlines()
-
-
-def key_of(kind: str, namespace: str, name: str) -> str:
-    """Return how objects are named inside an analysis."""
-    return f"{kind}/{namespace}/{name}"
 
 
 def event_time(event: Thing) -> datetime:
@@ -178,6 +100,17 @@ def selects(selector: object, labels: Mapping[str, Any]) -> bool:
     return True
 
 
+class _Group:
+    """Pods of a namespace that share their labels, with their places among all pods."""
+
+    __slots__ = ("labels", "places", "pods")
+
+    def __init__(self, labels: Mapping[str, Any]) -> None:
+        self.labels = labels
+        self.pods: list[Thing] = []
+        self.places: list[int] = []
+
+
 class ClusterView:
     """Everything that was read, indexed. Adding invalidates the derived indexes, so build first and ask later."""
 
@@ -191,8 +124,11 @@ class ClusterView:
         self._logs: dict[tuple[str, str, str, bool], Log] = {}
         self._events: dict[str, list[Thing]] | None = None
         self._pods: dict[str, list[Thing]] | None = None
-        self._now: datetime | None = None
+        self._now = LONG_AGO
+        self._recent = Recent()
         self._memo: dict[str, Any] = {}
+        self._log_memo: dict[str, Any] = {}
+        self._logged: set[tuple[str, str]] = set()
 
     def add(
         self,
@@ -205,23 +141,35 @@ class ClusterView:
         namespace: str = "",
     ) -> None:
         """Put the items of one list in; `namespace` is the one that was listed, "" for all or a cluster kind."""
+        added = False
+        lists, things, dated = self._lists[resource], self._things, resource in _DATED
         for raw in items:
             if isinstance(raw, dict):
-                thing = Thing(resource, api_version, kind, raw, request)
-                self._lists[resource][thing.namespace].append(thing)
-                self._things[thing.key] = thing
+                thing: Thing = Thing(resource, api_version, kind, raw, request)
+            elif isinstance(raw, Kept):
+                thing = KeptThing(resource, api_version, kind, raw, request, self._recent)
+            else:
+                continue
+            lists[thing.namespace].append(thing)
+            things[thing.key] = thing
+            if dated:
+                self._now = max(self._now, event_time(thing) if resource == "events" else thing.newest)
+            added = True
+        if added:
+            self._events = self._pods = None
+            self._memo.clear()
         self.know(resource, namespace, Knowledge.LISTED)
 
     def know(self, resource: str, namespace: str, knowledge: Knowledge, why: str = "") -> None:
         """Record what became of reading a kind in a namespace."""
         self._knowledge[(resource, namespace)] = (knowledge, why)
-        self._events = self._pods = self._now = None
-        self._memo.clear()
+        self._log_memo.clear()
 
     def add_log(self, log: Log) -> None:
         """Put a container's log in."""
         self._logs[(log.namespace, log.pod, log.container, log.previous)] = log
-        self._memo.clear()
+        self._logged.add((log.namespace, log.pod))
+        self._log_memo.clear()
 
     def knowledge(self, resource: str, namespace: str = "") -> Knowledge:
         """Return what is known of a kind in a namespace; a list of all namespaces covers each."""
@@ -269,12 +217,17 @@ class ClusterView:
 
     def top(self, thing: Thing) -> Thing:
         """Return the object at the head of the owner chain; an object without owner is its own."""
-        seen = {thing.key}
-        current = thing
-        while (above := self.owner(current)) is not None and above.key not in seen:
-            seen.add(above.key)
-            current = above
-        return current
+        tops: dict[tuple[str, int], Thing | None] = self._memo.setdefault("tops", {})
+        # The pods of a ReplicaSet share one list of owners where they are kept as bytes, so most are looked up here.
+        place = (thing.namespace, id(thing.at("metadata.ownerReferences")))
+        if place not in tops:
+            seen = {thing.key}
+            current = thing
+            while (above := self.owner(current)) is not None and above.key not in seen:
+                seen.add(above.key)
+                current = above
+            tops[place] = None if current is thing else current
+        return tops[place] or thing
 
     def pods_of(self, workload: Thing) -> list[Thing]:
         """Return the pods whose owner chain passes through this object."""
@@ -294,16 +247,30 @@ class ClusterView:
         """Return the pods of a namespace that carry all these labels; none for an empty selector."""
         if not labels:
             return []
-        index: dict[tuple[str, str, str], list[Thing]] | None = self._memo.get("labels")
+        index: dict[tuple[str, str, str], dict[int, _Group]] | None = self._memo.get("labels")
         if index is None:
-            index = defaultdict(list)
-            for pod in self.all("pods"):
-                for name, value in pod.labels.items():
-                    index[(pod.namespace, name, str(value))].append(pod)
-            self._memo["labels"] = index
-        sets = [index.get((namespace, str(k), str(v)), []) for k, v in labels.items()]
+            index = self._memo["labels"] = self._label_index()
+        sets = [index.get((namespace, str(k), str(v)), {}) for k, v in labels.items()]
         shortest = min(sets, key=len)
-        return [p for p in shortest if all(p.labels.get(k) == v for k, v in labels.items())]
+        found = [g for g in shortest.values() if all(g.labels.get(k) == v for k, v in labels.items())]
+        if len(found) == 1:
+            return found[0].pods.copy()
+        return [pod for _, pod in sorted(p for g in found for p in zip(g.places, g.pods, strict=True))]
+
+    def _label_index(self) -> dict[tuple[str, str, str], dict[int, _Group]]:
+        """Return groups of pods with the same labels, by namespace, name and value of each label."""
+        index: dict[tuple[str, str, str], dict[int, _Group]] = defaultdict(dict)
+        groups: dict[tuple[str, int], _Group] = {}
+        for place, pod in enumerate(self.all("pods")):
+            labels = pod.labels
+            group = groups.get((pod.namespace, id(labels)))
+            if group is None:
+                group = groups[(pod.namespace, id(labels))] = _Group(labels)
+                for name, value in labels.items():
+                    index[(pod.namespace, name, str(value))][id(group)] = group
+            group.pods.append(pod)
+            group.places.append(place)
+        return index
 
     def events_of(self, thing: Thing) -> list[Thing]:
         """Return the events about an object, newest first."""
@@ -330,25 +297,28 @@ class ClusterView:
         """Return every log that was read."""
         return self._logs.values()
 
+    def logged(self, pod: Thing) -> bool:
+        """Say whether any log of a pod was read."""
+        return (pod.namespace, pod.name) in self._logged
+
     @property
     def now(self) -> datetime:
         """Return the newest time that any object carries: the time of the snapshot, also for a recorded one."""
-        if self._now is None:
-            newest = LONG_AGO
-            for resource in ("events", "leases.coordination.k8s.io", "pods", "nodes"):
-                for thing in self.all(resource):
-                    newest = max(newest, event_time(thing) if resource == "events" else thing.created)
-                    renewed = when(thing.at("spec.renewTime"))
-                    newest = max(newest, renewed or newest)
-                    for condition in thing.rows("status.conditions"):
-                        for name in ("lastHeartbeatTime", "lastTransitionTime"):
-                            newest = max(newest, when(condition.get(name)) or newest)
-            self._now = newest
         return self._now
 
-    def memo(self, name: str) -> dict[str, Any]:
-        """Return a scratch mapping that lives until something is added; for indexes that analyzers build once."""
-        kept: dict[str, Any] = self._memo.setdefault(f"memo.{name}", {})
+    @property
+    def decoded(self) -> int:
+        """Return how many of the objects that are kept as bytes were decoded, each time counted."""
+        return self._recent.decoded
+
+    def memo(self, name: str, *, logs: bool = True) -> dict[str, Any]:
+        """Return a scratch mapping that lives until something is read; for indexes that analyzers build once.
+
+        `logs` says whether what is kept there depends on more than the objects: on logs, or on which kinds were read.
+        Without, it outlives the reading of a log and of a kind of which there are no objects.
+        """
+        memo = self._log_memo if logs else self._memo
+        kept: dict[str, Any] = memo.setdefault(f"memo.{name}", {})
         return kept
 
     def cite(self, thing: Thing, *paths: str) -> Citation:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from assistant.domain.raw import mapping, rows
+from assistant.domain.thing import Kept
 
 
-def counted(number: int, what: str, items: Sequence[dict[str, Any]] = ()) -> str:
+def counted(number: int, what: str, items: Sequence[dict[str, Any] | Kept] = ()) -> str:
     """Return a count with its noun, and for pods and workloads how many are not ready."""
     plural = (
         what
@@ -22,7 +23,14 @@ def counted(number: int, what: str, items: Sequence[dict[str, Any]] = ()) -> str
     return f"{words}, {bad} not ready" if bad else words
 
 
-def _unready(what: str, item: dict[str, Any]) -> bool:
+def _unready(what: str, item: dict[str, Any] | Kept) -> bool:
+    if isinstance(item, Kept):
+        if what == "pod":
+            return not item.ready
+        item = {
+            "spec": {"replicas": item.facts.get("spec.replicas")},
+            "status": {"readyReplicas": item.facts.get("status.readyReplicas")},
+        }
     status, spec = mapping(item.get("status")), mapping(item.get("spec"))
     match what:
         case "pod" | "node":

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from assistant.cluster.client import ClusterClient, Told
+from assistant.cluster.client import ClusterClient
+from assistant.cluster.listing import Told
 from assistant.cluster.read import KindInfo, KindRead, discover, read_kind
 from assistant.domain.event import ToolEnded, ToolStarted, ToolWaiting
 from assistant.domain.ports import Clock, Recorder
@@ -35,7 +37,29 @@ class KubeReader:
         self._locks: dict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._done: set[tuple[str, ...]] = set()
         self._turn = ""
+        self._reads = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.view = ClusterView()
+
+    async def settled(self) -> None:
+        """Return when no step reads anything, and none of those that waited for that has begun to."""
+        while True:
+            await self._idle.wait()
+            await asyncio.sleep(0)
+            if self._idle.is_set():
+                return
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._reads += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._reads -= 1
+            if not self._reads:
+                self._idle.set()
 
     @property
     def requests(self) -> int:
@@ -72,8 +96,9 @@ class KubeReader:
 
     async def read(self, resources: Iterable[tuple[str, str]], recorder: Recorder, step: str = "") -> None:
         """Read (kind, namespace) pairs into the view, concurrently; a kind that cannot be read becomes knowledge."""
-        kinds = await self.kinds(recorder, step)
-        await asyncio.gather(*(self._read(kinds, r, ns, recorder, step) for r, ns in dict.fromkeys(resources)))
+        with self._busy():
+            kinds = await self.kinds(recorder, step)
+            await asyncio.gather(*(self._read(kinds, r, ns, recorder, step) for r, ns in dict.fromkeys(resources)))
 
     async def _read(
         self, kinds: Mapping[str, KindInfo], resource: str, namespace: str, recorder: Recorder, step: str
@@ -93,19 +118,18 @@ class KubeReader:
             call, started = self._start(
                 recorder, f"list {info.plural}  {place or 'all'}", f"GET {info.path(place)}", line, step
             )
-            before = self._client.received_bytes
             answer = await read_kind(self._client, kinds, resource, place, _waits(recorder, call))
             ok, said = self._keep(answer, info)
             self._done.add(key)
-            self._end(recorder, call, started, ok, said, self._client.received_bytes - before)
+            self._end(recorder, call, started, ok, said, answer.listing.size_bytes if answer.listing else 0)
 
     def _keep(self, answer: KindRead, info: KindInfo) -> tuple[bool, str]:
         if answer.listing is None:
             self.view.know(answer.resource, answer.namespace, answer.knowledge, answer.why)
             return False, f"{answer.knowledge}: {answer.why}"[:200]
-        items: Iterable[dict[str, Any]] = answer.listing.items
+        items: Iterable[object] = answer.listing.items
         if answer.resource == "secrets":
-            items = [_without_values(item) for item in items]
+            items = [_without_values(item) for item in answer.listing.items if isinstance(item, dict)]
         self.view.add(
             answer.resource,
             items,
@@ -125,7 +149,8 @@ class KubeReader:
         self, wanted: Iterable[tuple[str, str, str, bool]], recorder: Recorder, step: str = "", tail_lines: int = 200
     ) -> None:
         """Read container logs (namespace, pod, container, previous) into the view; a log that is not there is none."""
-        await asyncio.gather(*(self._log(w, recorder, step, tail_lines) for w in dict.fromkeys(wanted)))
+        with self._busy():
+            await asyncio.gather(*(self._log(w, recorder, step, tail_lines) for w in dict.fromkeys(wanted)))
 
     async def _log(self, wanted: tuple[str, str, str, bool], recorder: Recorder, step: str, tail_lines: int) -> None:
         namespace, pod, container, previous = wanted

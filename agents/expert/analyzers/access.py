@@ -24,7 +24,7 @@ def analyze(view: ClusterView) -> list[Draft]:
     """Return the denials that running workloads log at the end."""
     found = []
     for workload in workloads(view):
-        for pod in workload.pods[:3]:
+        for pod in filter(view.logged, workload.pods[:3]):
             for container in containers(workload, pod):
                 lines = log_lines(view, container)[-LAST:]
                 said = [(log, line) for log, line in lines if logs.RBAC.search(line)]

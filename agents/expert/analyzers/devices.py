@@ -17,7 +17,7 @@ def analyze(view: ClusterView) -> list[Draft]:
     classes = [c.name for c in view.all("deviceclasses.resource.k8s.io")]
     slices = view.all("resourceslices.resource.k8s.io")
     for pod in view.all("pods"):
-        claims = pod.rows("spec.resourceClaims")
+        claims = pod.rows("spec.resourceClaims") if pod.may_hold("resourceClaims") else []
         if not claims or pod.text("spec.nodeName") or pod.deleting:
             continue
         workload = workload_of(view, pod)

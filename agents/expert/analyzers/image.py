@@ -155,13 +155,11 @@ def split(image: str) -> tuple[str, str]:
 
 def images(view: ClusterView) -> list[str]:
     """Return the images known to exist: of containers that were started, of serving ReplicaSets, and on nodes."""
-    memo = view.memo("images")
+    memo = view.memo("images", logs=False)
     if "all" not in memo:
         found = []
         for pod in view.all("pods"):
-            for status in pod.rows("status.containerStatuses"):
-                if status.get("imageID"):
-                    found.append(text(status.get("image")))
+            found += pod.images
         for owner in view.all("replicasets.apps"):
             if owner.number("status.readyReplicas"):
                 found += [text(c.get("image")) for c in owner.rows("spec.template.spec.containers")]

@@ -308,6 +308,7 @@ def analyze(view: ClusterView) -> list[Draft]:
             (
                 d
                 for pod in workload.pods[:2]
+                if view.logged(pod)
                 for c in containers(workload, pod)
                 if c.running and (d := _calls(view, workload, c)) is not None
             ),

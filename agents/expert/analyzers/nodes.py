@@ -26,7 +26,7 @@ def analyze(view: ClusterView) -> list[Draft]:
 
 def _pods_on(view: ClusterView) -> dict[str, list[Thing]]:
     """Return the pods of each node; built once a view."""
-    memo = view.memo("pods-on-nodes")
+    memo = view.memo("pods-on-nodes", logs=False)
     if "all" not in memo:
         index: dict[str, list[Thing]] = {}
         for pod in view.all("pods"):

@@ -140,7 +140,7 @@ def _crowd(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Draft]:
 
 
 def _slice(view: ClusterView, service: Thing) -> Thing | None:
-    index = view.memo("slices")
+    index = view.memo("slices", logs=False)
     if "all" not in index:
         index["all"] = {(s.namespace, text(s.labels.get("kubernetes.io/service-name"))): s for s in view.all(SLICES)}
     found: Thing | None = index["all"].get((service.namespace, service.name))

@@ -22,6 +22,8 @@ def analyze(view: ClusterView) -> list[Draft]:
     """Return what is wrong with claims and with the volumes of waiting pods."""
     users: dict[str, list[Thing]] = {}
     for pod in view.all("pods"):
+        if not pod.may_hold("persistentVolumeClaim"):
+            continue
         for volume in pod.rows("spec.volumes"):
             name = text(mapping(volume.get("persistentVolumeClaim")).get("claimName"))
             if name:
