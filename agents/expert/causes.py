@@ -308,7 +308,7 @@ def _unheard(view: ClusterView, question: str) -> list[str]:
     running = sum(
         "running" in mapping(s.get("state")) for p in view.all("pods") for s in p.rows("status.containerStatuses")
     )
-    if not running or any(log.lines for log in view.logs) or not TROUBLE.search(question):
+    if not running or any(True for _ in view.logs) or not TROUBLE.search(question):
         return []
     return [f"no log of the {running} running containers could be read"]
 

@@ -85,6 +85,15 @@ class TestUndecided:
         assert result.verdict is Verdict.UNDETERMINED
         assert any("pods" in g for g in result.gaps)
 
+    def test_a_complaint_is_not_answered_with_health_when_no_log_could_be_read(self) -> None:
+        result = scan(view(*healthy()), "web does not answer since this morning")
+        assert result.verdict is Verdict.UNDETERMINED
+        assert any("log" in g for g in result.gaps)
+
+    def test_a_log_that_was_read_and_is_empty_was_read(self) -> None:
+        seen = view(*healthy(), logs={("web-1-1", "app"): ""})
+        assert scan(seen, "web does not answer since this morning").verdict is Verdict.HEALTHY
+
     def test_a_missing_object_is_not_claimed_when_its_kind_could_not_be_listed(self) -> None:
         box = container(envFrom=[{"configMapRef": {"name": "conf"}}])
         seen = view(deployment("web", box), pod("web", containers=[box], statuses=[crashed()]), node())
