@@ -176,7 +176,7 @@ def _usage(runs: list[Score]) -> dict[str, float]:
 
 def _lines(results: list[Result], report: Mapping[str, Any]) -> list[str]:
     wide = max(len(result.id) for result in results)
-    lines = []
+    lines: list[str] = []
     for result in results:
         if not result.runs:
             lines.append(safe(f"{result.id:{wide}}  not scored: {result.unscored}"))

@@ -157,7 +157,7 @@ def images(view: ClusterView) -> list[str]:
     """Return the images known to exist: of containers that were started, of serving ReplicaSets, and on nodes."""
     memo = view.memo("images", logs=False)
     if "all" not in memo:
-        found = []
+        found: list[str] = []
         for pod in view.all("pods"):
             found += pod.images
         for owner in view.all("replicasets.apps"):

@@ -362,7 +362,7 @@ def _calls(view: ClusterView, workload: Workload, container: Container) -> Draft
         for line in tail
         if any(p.search(line) for p in wanted) or (logs.BAD.search(line) and logs.UPSTREAM_STATUS.search(line))
     ]
-    if log is None or len(bad) < min(2, len(tail)):
+    if log is None or not bad or len(bad) < min(2, len(tail)):
         return _unknown_path(view, workload, container, log, tail) if log is not None else None
     said = Complaint(log, tuple(bad))
     hosts = {h for h, _ in said.addresses}
