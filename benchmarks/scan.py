@@ -166,14 +166,14 @@ def show(pods: int, r: dict[str, Any]) -> tuple[float, float]:
     raw, raw_cpu, straight = middle(gated["wall"]), middle(gated["cpu"]), middle(direct["wall"])
     right = "all" if not r["missed"] else f"missed {r['missed']}"
     gate, raw_gate = middle(scan["gate"]), middle(gated["gate"])
+    through, past = f"raw through the gate {raw:.2f} s: {wall / raw:.2f} x", f"raw direct {straight:.2f} s"
+    gates = f"gate {gate:.2f} s, raw {raw_gate:.2f} s: both {(cpu + gate) / (raw_cpu + raw_gate):.2f} x"
+    each = f"{(r['peak'] - r['base']) / pods * 1024:.1f} KiB a pod"
     lines = (
         f"{pods} pods, {r['bytes'] / 1e6:.1f} MB in {r['lists']} lists",
-        f"  wall    scan {wall:.2f} s (first {first['wall'][0]:.2f}), raw through the gate {raw:.2f} s: {wall / raw:.2f} x,"
-        f" raw direct {straight:.2f} s: {wall / straight:.2f} x",
-        f"  CPU     session {cpu:.2f} s ({cpu / pods * 1e6:.0f} us a pod), raw {raw_cpu:.2f} s; gate {gate:.2f} s,"
-        f" raw {raw_gate:.2f} s; both together {(cpu + gate) / (raw_cpu + raw_gate):.2f} x",
-        f"  memory  peak {r['peak']:.0f} MiB, {r['base']:.0f} before the scan: "
-        f"{(r['peak'] - r['base']) / pods * 1024:.1f} KiB a pod; {r['end']:.0f} after all repeats",
+        f"  wall    scan {wall:.2f} s (first {first['wall'][0]:.2f}), {through}, {past}: {wall / straight:.2f} x",
+        f"  CPU     session {cpu:.2f} s ({cpu / pods * 1e6:.0f} us a pod), raw {raw_cpu:.2f} s; {gates}",
+        f"  memory  peak {r['peak']:.0f} MiB, {r['base']:.0f} before: {each}; {r['end']:.0f} after all repeats",
         f"  faults  planted {r['planted']}, found {right}, false alarms {len(r['extra'])} {r['extra'][:3] or ''}",
     )
     print("\n".join(lines), flush=True)

@@ -305,10 +305,12 @@ def _blind(view: ClusterView) -> list[str]:
 
 def _unheard(view: ClusterView, question: str) -> list[str]:
     """Return what a complaint cannot be answered without: of the containers that run, not one log was to be had."""
+    if any(True for _ in view.logs) or not TROUBLE.search(question):
+        return []
     running = sum(
         "running" in mapping(s.get("state")) for p in view.all("pods") for s in p.rows("status.containerStatuses")
     )
-    if not running or any(True for _ in view.logs) or not TROUBLE.search(question):
+    if not running:
         return []
     return [f"no log of the {running} running containers could be read"]
 

@@ -231,17 +231,28 @@ class ClusterView:
 
     def pods_of(self, workload: Thing) -> list[Thing]:
         """Return the pods whose owner chain passes through this object."""
+        if workload.resource == "pods":
+            return [workload]
         if self._pods is None:
             index: dict[str, list[Thing]] = defaultdict(list)
+            chains: dict[tuple[str, int], list[list[Thing]]] = {}
             for pod in self.all("pods"):
-                current: Thing | None = pod
-                seen: set[str] = set()
-                while current is not None and current.key not in seen:
-                    seen.add(current.key)
-                    index[current.key].append(pod)
-                    current = self.owner(current)
+                place = (pod.namespace, id(pod.at("metadata.ownerReferences")))
+                if place not in chains:
+                    chains[place] = [index[key] for key in self._above(pod)]
+                for pods in chains[place]:
+                    pods.append(pod)
             self._pods = index
         return self._pods.get(workload.key, [])
+
+    def _above(self, thing: Thing) -> list[str]:
+        """Return the keys of the owners above an object, the nearest first."""
+        seen: dict[str, None] = {}
+        current = self.owner(thing)
+        while current is not None and current.key not in seen and current is not thing:
+            seen[current.key] = None
+            current = self.owner(current)
+        return list(seen)
 
     def pods_with(self, namespace: str, labels: Mapping[str, Any]) -> list[Thing]:
         """Return the pods of a namespace that carry all these labels; none for an empty selector."""

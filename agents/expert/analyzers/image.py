@@ -115,9 +115,7 @@ def _why(
     if PLATFORM.search(message):
         note = outside(f"Build {image} for the nodes' platform", "no image of another platform can run here")
         return field, f"{image} is not built for the node's platform", [note], 0.9
-    known = {split(i)[0] for i in images(view) if i != image}
-    alike = difflib.get_close_matches(repository, known - {repository}, n=1, cutoff=0.9)
-    if DENIED.search(message) and not (ABSENT.search(message) and (repository in known or alike)):
+    if DENIED.search(message) and not (ABSENT.search(message) and _known(view, image, repository)):
         fixes = _secrets(view, workload)
         place = f"{workload.template}.imagePullSecrets"
         return (
@@ -142,6 +140,13 @@ def _why(
         note = outside(f"Check that the nodes can reach {host}", "the nodes cannot reach the registry")
         return field, f"the registry {host} of {image} cannot be reached", [*near, note], 0.8
     return field, f"the image {image} cannot be pulled", _other(view, workload, container, image), 0.75
+
+
+def _known(view: ClusterView, image: str, repository: str) -> bool:
+    """Say whether another image of this repository, or of one with nearly its name, is known to exist."""
+    known = {split(i)[0] for i in images(view) if i != image}
+    # Compared with every repository of the cluster, so only where the answer hangs on it.
+    return repository in known or bool(difflib.get_close_matches(repository, known, n=1, cutoff=0.9))
 
 
 def split(image: str) -> tuple[str, str]:

@@ -87,7 +87,7 @@ def survivors(view: ClusterView) -> list[Draft]:
     """
     found = []
     for workload in workloads(view):
-        for pod in workload.pods[:2]:
+        for pod in filter(view.logged, workload.pods[:2]):
             draft = next(
                 (d for c in containers(workload, pod) if (d := _survivor(view, workload, c)) is not None), None
             )

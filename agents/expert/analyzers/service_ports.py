@@ -29,8 +29,8 @@ def wrong_ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Dr
             for c in pod.rows("spec.containers")
             for p in rows(c.get("ports"))
         }
-        workload = workload_of(view, pod)
-        heard = [h for c in containers(workload, pod) if not c.init for h in ports(log_lines(view, c))]
+        own = containers(workload_of(view, pod), pod) if view.logged(pod) else ()
+        heard = [h for c in own if not c.init for h in ports(log_lines(view, c))]
         place = f"spec.ports[{i}].targetPort"
         probed = _probed(pod)
         if isinstance(wanted, str) and not wanted.isdigit():
