@@ -98,13 +98,6 @@ MUTANTS: Final = (
         "if not hmac.compare_digest(self._examiner.digest(held.examined), proposal.digest):",
         "if False:",
     ),
-    Mutant(
-        "one approval sends twice",
-        BROKER,
-        "if held.sending is None:\n                held.sending",
-        "if True:\n                held.sending",
-        LIVES,
-    ),
     Mutant("one person is enough", GOVERNOR, "if decision.second is None:", "if False:", TWO),
     Mutant(
         "a signature that came with the decision counts",
