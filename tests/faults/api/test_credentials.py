@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from assistant.gate.context import load
 from assistant.gate.plugin import PluginError, run_plugin
 from assistant.gate.process import start
 from assistant.gate.settings import Settings
+from assistant.gate.upstream import Upstream
 from tests.faults.api.authority import Authority
 from tests.faults.api.bench import Bench, bench
 from tests.faults.api.wire import PODS, Fault, Seen, Wire, Writer, answering, failing
@@ -80,6 +82,22 @@ def texts(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -
 
 async def refused(seen: Seen, writer: Writer) -> None:
     await failing(401, "Unauthorized")(seen, writer)
+
+
+@contextlib.contextmanager
+def parents_words(words: bytes) -> Iterator[None]:
+    """Put these bytes on this process's standard input, which is the gate's line to its parent."""
+    kept = os.dup(0)
+    reading, writing = os.pipe()
+    os.write(writing, words)
+    os.close(writing)
+    os.dup2(reading, 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(reading)
 
 
 class TestATokenThatIsRefused:
@@ -187,6 +205,26 @@ class TestATokenFile:
             await it.read("list")
             assert it.wire.of("list")[-1].headers["authorization"] == f"Bearer {NEW}"
 
+    async def test_that_goes_away_right_before_a_change_fails_it_unsent(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "token"
+        path.write_text(OLD)
+        async with bench(tmp_path, Wire(user={"tokenFile": str(path)})) as it:
+            proposal = await it.propose()
+            await it.lab.control.decide(says(proposal))
+            real = Upstream.write
+
+            def without(way: Upstream, *request: Any, **options: Any) -> Any:
+                path.unlink()
+                return real(way, *request, **options)
+
+            monkeypatch.setattr(Upstream, "write", without)
+            outcome = await it.lab.control.execute(proposal.id)
+            assert outcome.state is State.FAILED
+            assert "Nothing was sent: Login needed" in outcome.message
+            assert it.wire.of("mutate") == []
+
     async def test_that_is_gone_is_login_needed(self, tmp_path: Path) -> None:
         path = tmp_path / "token"
         path.write_text(OLD)
@@ -291,7 +329,8 @@ class TestACredentialPlugin:
             "provideClusterInfo": True,
             "env": [{"name": "REGION", "value": "eu"}],
         }
-        assert run_plugin(spec, {"server": "https://192.0.2.1"}).token == NEW
+        with parents_words(b"what the parent says to the gate\n"):
+            assert run_plugin(spec, {"server": "https://192.0.2.1"}).token == NEW
         assert (tmp_path / "stdin").read_text() == ""
         info = json.loads((tmp_path / "info").read_text())
         assert info["spec"] == {"interactive": False, "cluster": {"server": "https://192.0.2.1"}}
