@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random as Dice
@@ -71,6 +72,15 @@ def test_a_variant_has_the_same_cause(kind: str, name: str) -> None:
         assert result.decided or snapshot.culprits
     else:
         assert result.top and result.every and not result.extra and result.field, result.said
+
+
+@pytest.mark.parametrize("name", sorted(TRUTH))
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_empty_logs_break_no_analyzer(name: str, text: str) -> None:
+    snapshot = captured(name)[0]
+    silent = replace(snapshot, logs=tuple((*log[:4], text) for log in snapshot.logs))
+    result = scan(silent.view(), snapshot.symptom)
+    assert not [g for g in result.gaps if "could not judge" in g], result.gaps
 
 
 @pytest.mark.parametrize("name", sorted(TRUTH))
