@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,8 +75,12 @@ def place_of(source: str) -> Place:
 class Backend:
     """Runs the children for one place. Use `open`, then `control` and `client`; `restart_gate` after its death."""
 
-    def __init__(self, settings: Settings, place: Place, kubeconfig_out: Path | None = None) -> None:
-        """Keep the settings; nothing is started yet."""
+    def __init__(
+        self, settings: Settings, place: Place, kubeconfig_out: Path | None = None,
+        clients: Mapping[str, Path] | None = None,
+    ) -> None:  # fmt: skip
+        """Keep the settings; nothing is started yet. `clients` get kubeconfigs of their own, by name."""
+        self._clients = clients or {}
         self._settings = settings
         self.place = place
         self._out = kubeconfig_out
@@ -182,6 +187,7 @@ class Backend:
             "state_dir": str(settings.state),
             "runtime_dir": str(settings.runtime),
             "kubeconfig_out": _text(self._out),
+            "clients": {name: str(path) for name, path in self._clients.items()},
             "production": False if recorded else None,
             "hold_seconds": settings.hold_seconds,
             "open_seconds": settings.open_seconds,

@@ -218,6 +218,10 @@ def _gate(commands: Any) -> None:
     parser = _command(commands, "gate", text, _run_gate, cluster=True)
     parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
     parser.add_argument("--kubeconfig-out", type=Path, metavar="FILE", help="where to write the guarded kubeconfig")
+    parser.add_argument(
+        "--client", action="append", default=[], metavar="NAME=FILE",
+        help="a guarded kubeconfig of its own for one client, by whose name its changes are shown; repeatable",
+    )  # fmt: skip
     parser.add_argument("--request-log", type=Path, metavar="FILE", help="what a recorded cluster was asked (--bundle)")
 
 

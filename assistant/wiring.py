@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import getpass
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,11 +59,11 @@ def open_store(settings: Settings, *, read_only: bool = False) -> SessionStore:
     return SessionStore.open(settings.state / DATABASE, read_only=read_only)
 
 
-async def open_gate(settings: Settings, place: Place, kubeconfig_out: Path | None) -> Work:
+async def open_gate(settings: Settings, place: Place, kubeconfig_out: Path | None, clients: Mapping[str, Path]) -> Work:
     """Open a gate for other tools, and a session that records what they asked for and what a person decided."""
     from assistant.store.log import new_session_id
 
-    backend = Backend(settings, place, kubeconfig_out)
+    backend = Backend(settings, place, kubeconfig_out, clients)
     store = await asyncio.to_thread(_store_or_memory, settings)
     try:
         from assistant.session.runner import Session

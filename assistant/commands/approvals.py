@@ -84,9 +84,11 @@ async def _run(given: argparse.Namespace, gates: list[Found]) -> int:
 
         return export(proposal, state, given.output)
     if given.action == "show":
-        from assistant.plain.card import card_lines
+        from assistant.plain.card import Place, card_lines
 
-        print("\n".join(card_lines(proposal, datetime.now(UTC), whole=True)))
+        answering = state is ProposalState.OPEN
+        shown = card_lines(proposal, datetime.now(UTC), whole=True, answering=answering, place=Place.SHELL)
+        print("\n".join(shown))
         print(f"state: {state.value}")
         return 0
     return await _decide(given, found, proposal, state)
@@ -128,9 +130,11 @@ def _list(held: list[Row], alone: dict[str, str], answered: int, form: str) -> i
     for found, proposal, state in waiting:
         # The first product of a user agent names the program; the rest is its build.
         client = (proposal.origin.client.split() or ["unknown"])[0]
-        text = f"{proposal.title}  (asked by {client}, {found.context}, gate {found.gate})"
+        token = "" if proposal.origin.token in ("", "session") else f" with kubeconfig {proposal.origin.token}"
+        text = f"{proposal.title}  (asked by {client}{token}, {found.context}, gate {found.gate})"
         shown = safe(text, multiline=False)
-        print(f"{proposal.id}  {proposal.digest[:6]}  {state.value:7}  {proposal.risk.level.value:8}  {shown}")
+        # Without its digest: who approves has to have seen the card, which alone shows it.
+        print(f"{proposal.id}  {state.value:7}  {proposal.risk.level.value:8}  {shown}")
     for line in alone.values():
         print(f"!! {line}")
     if not waiting:
@@ -139,7 +143,7 @@ def _list(held: list[Row], alone: dict[str, str], answered: int, form: str) -> i
 
 
 async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, state: ProposalState) -> int:
-    from assistant.plain.card import card_digest, read_decision
+    from assistant.plain.card import Place, card_digest, read_decision
 
     if state is not ProposalState.OPEN:
         raise UsageError(f"{proposal.id} is {state.value} already.", "Only an open change can be decided.")
@@ -149,7 +153,7 @@ async def _decide(given: argparse.Namespace, found: Found, proposal: Proposal, s
     # Whoever breaks the glass types the name whatever the change is; the gate checks it.
     name = "" if alone and not proposal.typed_name else getattr(given, "name", "")
     typed = f"approve {given.digest} {name}" if approving else f"deny {given.reason}"
-    said = read_decision(typed, proposal)
+    said = read_decision(typed, proposal, Place.SHELL)
     async with ControlClient(found.url, found.token, found.ca_pem) as control:
         if approving and given.second is not None:
             from assistant.commands.consent import read_consent

@@ -98,6 +98,10 @@ class ControlClient:
         """Return what is behind the gate. Raises GateError."""
         return _read(GateInfo, await self._ask("GET", "info"))
 
+    async def kubeconfig_for(self, name: str) -> str:
+        """Return the path of the guarded kubeconfig of a client by name, made at the first call. Raises GateError."""
+        return _read(str, (await self._ask("POST", "clients", {"name": name})).get("kubeconfig"))
+
     async def propose(self, action: Action, origin: Origin, key: str) -> Proposal:
         """Have the gate examine a change. The same `key` returns the same open proposal. Raises GateError."""
         body = {"action": to_builtins(action), "origin": to_builtins(origin), "key": key}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Container
 from dataclasses import replace
@@ -14,13 +15,16 @@ from aiohttp import web
 from assistant.domain.action import Action
 from assistant.domain.ports import GateInfo
 from assistant.domain.proposal import Consent, Decision, Origin, Proposal, ProposalState
-from assistant.errors import GateError, PilothouseError
+from assistant.errors import ClusterError, GateError, PilothouseError, StoreError
 from assistant.gate.broker import Broker, Held
+from assistant.gate.clients import SESSION, Kubeconfigs
 from assistant.gate.prepare import Prepared, parse_body
 from assistant.policy.api_path import Refused
 from assistant.policy.classify import CRITICAL, DRY_RUN, WRITE, classify, with_body
 from assistant.policy.limits import MAX_REQUEST_BODY_BYTES
 from assistant.policy.redact import has_placeholder
+from assistant.policy.sanitize import safe
+from assistant.store.journal import Journal
 from assistant.wire import convert, decode, encode, payload_to_builtins, to_builtins
 
 PREFIX = "/pilothouse/v1/"
@@ -38,11 +42,19 @@ class _Stop(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+class _Client(msgspec.Struct, frozen=True):
+    name: str
+
+
 class ControlApi:
     """Answers requests that carry the control token."""
 
-    def __init__(self, broker: Broker, info: GateInfo, protected: Container[str]) -> None:
-        """Keep the broker, what is said about this gate, and the namespaces in which every write is critical."""
+    def __init__(
+        self, broker: Broker, info: GateInfo, protected: Container[str], journal: Journal, kubeconfigs: Kubeconfigs
+    ) -> None:
+        """Keep the parts; every write in a protected namespace is critical."""
+        self._journal = journal
+        self._kubeconfigs = kubeconfigs
         self._protected = protected
         self._broker = broker
         self._info = info
@@ -74,6 +86,11 @@ class ControlApi:
             case "POST", ["stop"]:
                 stop = decode(_Stop, await _read(request))
                 return _json({"ended": self._broker.stop(stop.by, stop.why), "meaning": self._broker.stopped})
+            case "GET", ["clients"]:
+                return _json(self._kubeconfigs.paths())
+            case "POST", ["clients"]:
+                name = decode(_Client, await _read(request)).name
+                return _json({"name": name, "kubeconfig": str(self._kubeconfigs.issue(name))}, 201)
             case "POST", ["proposals"]:
                 return await self._propose(await _read(request))
             case "GET", ["proposals"]:
@@ -136,7 +153,19 @@ class ControlApi:
         if not isinstance(value, dict):
             raise ValueError("the request is not an object")
         action = convert(Action, value.get("action"))
-        origin = convert(Origin, value.get("origin"))
+        origin = replace(convert(Origin, value.get("origin")), token=SESSION)
+        try:
+            held = await self._held_change(action, origin, str(value.get("key") or ""))
+        except (Refused, ClusterError) as error:
+            # The record of a refusal is no condition for refusing.
+            with contextlib.suppress(StoreError):
+                rule = error.rule if isinstance(error, Refused) else error.code
+                said = {"method": action.method, "path": safe(action.path, multiline=False)[:500], "rule": rule}
+                self._journal.refused({**said, "client": origin.client, "token": SESSION, "session": origin.session})
+            raise
+        return _json(to_builtins(held.proposal), 201)
+
+    async def _held_change(self, action: Action, origin: Origin, key: str) -> Held:
         asked = Prepared(action.method, action.path, action.query, action.content_type, action.body)
         # The same reading as for foreign requests: our own have no other rights.
         verdict = classify(action.method, asked.raw_target, protected=self._protected)
@@ -149,8 +178,7 @@ class ControlApi:
             raise Refused("not-a-change", "it is not a change.")
         if verdict.rule.startswith(("connect-", "unknown-")):
             raise Refused(verdict.rule, "the gate does not know what it would do.", 403)
-        held = await self._broker.propose(verdict, asked, origin, str(value.get("key") or ""), own=True)
-        return _json(to_builtins(held.proposal), 201)
+        return await self._broker.propose(verdict, asked, origin, key, own=True)
 
     async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})

@@ -7,8 +7,11 @@ import json
 import os
 import secrets
 from pathlib import Path
+from typing import Final
 
 import yaml
+
+USER: Final = "pilothouse-gate"
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -37,7 +40,8 @@ def remove_stale(folder: Path) -> None:
             continue
         if not is_running(pid):
             path.unlink(missing_ok=True)
-            path.with_suffix(".kubeconfig").unlink(missing_ok=True)
+            for left in (path.with_suffix(".kubeconfig"), *folder.glob(f"{path.stem}.*.kubeconfig")):
+                left.unlink(missing_ok=True)
 
 
 def is_running(pid: int) -> bool:
@@ -51,6 +55,15 @@ def is_running(pid: int) -> bool:
     return pid > 0
 
 
+def is_guarded(path: Path) -> bool:
+    """Say whether a file is a kubeconfig that a gate wrote; one that cannot be read is none."""
+    try:
+        value = yaml.safe_load(path.read_bytes())
+        return bool([item["name"] for item in value["users"]] == [USER])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
 def guarded_kubeconfig(url: str, ca_pem: bytes, token: str, context: str, namespace: str) -> bytes:
     """Return a kubeconfig with one context that points at the gate."""
     cluster = {"server": url, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
@@ -59,10 +72,8 @@ def guarded_kubeconfig(url: str, ca_pem: bytes, token: str, context: str, namesp
         "kind": "Config",
         "preferences": {},
         "clusters": [{"name": context, "cluster": cluster}],
-        "users": [{"name": "pilothouse-gate", "user": {"token": token}}],
-        "contexts": [
-            {"name": context, "context": {"cluster": context, "user": "pilothouse-gate", "namespace": namespace}}
-        ],
+        "users": [{"name": USER, "user": {"token": token}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": USER, "namespace": namespace}}],
         "current-context": context,
     }
     return yaml.safe_dump(value, sort_keys=False).encode()

@@ -13,6 +13,7 @@ from typing import Any
 
 from assistant.domain.ports import GateInfo
 from assistant.gate.broker import Broker
+from assistant.gate.clients import DEFAULT, Clients, Kubeconfigs
 from assistant.gate.connecting import ConnectExaminer
 from assistant.gate.context import load
 from assistant.gate.control_api import ControlApi
@@ -56,7 +57,8 @@ class Running:
     broker: Broker
     upstream: Upstream
     journal: Journal
-    files: tuple[Path, ...]
+    kubeconfigs: Kubeconfigs
+    info_file: Path
     tunnels: Tunnels
 
     async def stop(self) -> None:
@@ -66,8 +68,8 @@ class Running:
         await self.door.close()
         await self.upstream.close()
         self.journal.close()
-        for path in self.files:
-            path.unlink(missing_ok=True)
+        self.kubeconfigs.remove()
+        self.info_file.unlink(missing_ok=True)
 
 
 async def start(settings: Settings) -> Running:
@@ -96,16 +98,28 @@ async def start(settings: Settings) -> Running:
     broker = Broker(examiner, sender, journal, clock, governor, open_seconds=settings.open_seconds)
     upstream.distrusted = broker.distrust
     tls = identity("pilothouse-gate")
-    # Our session and the clients of the guarded kubeconfig are told apart: what a model may see is not the same.
-    data_token, client_token, control_token = (secrets.token_urlsafe(32) for _ in range(3))
-    door = Door(tls, data_token, client_token, control_token)
+    # Our session and the clients of guarded kubeconfigs are told apart: what a model may see is not the same.
+    clients, control_token = Clients(), secrets.token_urlsafe(32)
+    door = Door(tls, clients, control_token)
     url = await door.listen()
     namespace = settings.namespace or upstream.namespace
     runtime = Path(settings.runtime_dir)
     remove_stale(runtime / "gates")
-    kubeconfig = Path(settings.kubeconfig_out) if settings.kubeconfig_out else runtime / "gates" / f"{gate}.kubeconfig"
     info_file = runtime / "gates" / f"{gate}.json"
-    write_private(kubeconfig, guarded_kubeconfig(url, tls.certificate_pem, client_token, upstream.context, namespace))
+
+    def render(token: str) -> bytes:
+        return guarded_kubeconfig(url, tls.certificate_pem, token, upstream.context, namespace)
+
+    kubeconfigs = Kubeconfigs(clients, render, runtime / "gates", gate)
+    try:
+        kubeconfig = kubeconfigs.issue(DEFAULT, Path(settings.kubeconfig_out) if settings.kubeconfig_out else None)
+        kubeconfigs.issue_all(settings.clients)
+    except BaseException:
+        kubeconfigs.remove()
+        await door.close()
+        await upstream.close()
+        journal.close()
+        raise
     ca_pem = tls.certificate_pem.decode()
     write_private(info_file, control_file(url, control_token, ca_pem, os.getpid(), upstream.context))
     info = GateInfo(
@@ -116,11 +130,12 @@ async def start(settings: Settings) -> Running:
     broker.end_sessions = tunnels.stop
     proxy = Proxy(
         upstream, broker, redactor, journal, tunnels, hold_seconds=settings.hold_seconds, protected=policy.protected,
-        ours=door.ours,
+        clients=clients,
     )  # fmt: skip
-    door.open(proxy, ControlApi(broker, info, policy.protected))
+    door.open(proxy, ControlApi(broker, info, policy.protected, journal, kubeconfigs))
     ready = {
         "ready": True, "gate": gate, "control_url": url, "control_token": control_token, "ca_pem": ca_pem,
-        "kubeconfig": str(kubeconfig), "data_url": url, "data_token": data_token,
+        "kubeconfig": str(kubeconfig), "data_url": url, "data_token": clients.session_token,
+        "clients": kubeconfigs.paths(),
     }  # fmt: skip
-    return Running(ready, door, broker, upstream, journal, (kubeconfig, info_file), tunnels)
+    return Running(ready, door, broker, upstream, journal, kubeconfigs, info_file, tunnels)

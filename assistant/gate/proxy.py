@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import Any, Final
 
 import aiohttp
@@ -14,9 +15,11 @@ from assistant.domain.action import RequestClass
 from assistant.domain.proposal import Origin, ProposalState
 from assistant.errors import ClusterError, PilothouseError, StoreError
 from assistant.gate.broker import Broker, Held
+from assistant.gate.clients import Clients
 from assistant.gate.failures import UpstreamError, excerpt, named
 from assistant.gate.headers import forwarded, returned, switching
 from assistant.gate.once import Answers, asked_digest
+from assistant.gate.peer import process_of
 from assistant.gate.prepare import Prepared, media_type, parse_body
 from assistant.gate.status import refusal
 from assistant.gate.tunnel import Tunnels
@@ -35,9 +38,12 @@ from assistant.policy.classify import Verdict, classify, with_body
 from assistant.policy.connect import connects, read_connect
 from assistant.policy.limits import FIRST_BYTE_SECONDS, MAX_PARSED_ANSWER_BYTES, MAX_REQUEST_BODY_BYTES
 from assistant.policy.redact import Redactor, has_placeholder
+from assistant.policy.sanitize import safe
 from assistant.store.journal import Journal
 
 _CLIENT_BYTES: Final = 120
+_PATH_CHARACTERS: Final = 500
+_NO_CHANGE: Final = (RequestClass.READ, RequestClass.VIRTUAL, RequestClass.SENSITIVE)
 _SAID_NO: Final = (ProposalState.DENIED, ProposalState.EXPIRED, ProposalState.WITHDRAWN)
 _QUOTED_BYTES: Final = 4096
 
@@ -47,7 +53,7 @@ class Proxy:
 
     def __init__(
         self, upstream: Upstream, broker: Broker, redactor: Redactor, journal: Journal, tunnels: Tunnels, *,
-        hold_seconds: float, protected: Container[str], ours: Callable[[web.BaseRequest], bool],
+        hold_seconds: float, protected: Container[str], clients: Clients,
     ) -> None:  # fmt: skip
         """Keep the parts.
 
@@ -59,7 +65,7 @@ class Proxy:
             tunnels: sessions that were approved.
             hold_seconds: how long a client waits for a decision.
             protected: namespaces in which every write is critical.
-            ours: says whether a request comes with the token of our own session.
+            clients: says whose token a request carries.
         """
         self._protected = protected
         self._upstream = upstream
@@ -69,15 +75,17 @@ class Proxy:
         self._journal = journal
         self._tunnels = tunnels
         self._hold_seconds = hold_seconds
-        self._ours = ours
+        self._clients = clients
         self._answers = Answers()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong becomes a Status with its meaning."""
+        verdict: Verdict | None = None
         try:
             verdict = classify(request.method, request.raw_path, request.headers.items(), self._protected)
             return await self._treat(request, verdict)
         except Refused as refused:
+            await self._refused(request, verdict, refused.rule, refused.code)
             return refusal(refused.code, f"Pilothouse refused this request: {refused.meaning}", refused.rule)
         except StoreError as error:
             return refusal(
@@ -85,9 +93,39 @@ class Proxy:
             )
         except ClusterError as error:
             status = error.status if isinstance(error, UpstreamError) else 502
+            await self._refused(request, verdict, error.code, status)
             return refusal(status, f"{error.meaning} {error.hint}".strip(), error.code)
         except PilothouseError as error:
             return refusal(503, f"{error.meaning} {error.hint}".strip(), error.code)
+
+    async def _refused(self, request: web.BaseRequest, verdict: Verdict | None, rule: str, code: int) -> None:
+        """Record what was refused, where it could have changed something; the record holds no body and no query."""
+        if verdict is not None and verdict.request_class in _NO_CHANGE:
+            return
+        if verdict is None and request.method in ("GET", "HEAD") and "Upgrade" not in request.headers:
+            return
+        origin = await self._origin(request)
+        # The record of a refusal is no condition for refusing.
+        with contextlib.suppress(StoreError):
+            line = self._line(request, verdict)
+            self._journal.refused({**line, "process": origin.process, "rule": rule, "code": code})
+
+    async def _origin(self, request: web.BaseRequest) -> Origin:
+        transport = request.transport
+        ends = [transport.get_extra_info(name) if transport else None for name in ("peername", "sockname")]
+        process = await asyncio.to_thread(process_of, *(end and end[:2] for end in ends), self._words)
+        return Origin("client", _client(request), token=self._clients.name(request), process=process)
+
+    def _words(self, words: list[str]) -> list[str]:
+        return [str(word) for word in self._redactor.object(words)[0]]
+
+    def _asker(self, request: web.BaseRequest) -> str:
+        return f"{self._clients.name(request)} {_client(request)}"
+
+    def _line(self, request: web.BaseRequest, verdict: Verdict | None) -> dict[str, object]:
+        path = verdict.path if verdict is not None else request.raw_path.partition("?")[0]
+        said = {"method": request.method, "path": safe(path, multiline=False)[:_PATH_CHARACTERS]}
+        return {**said, "client": _client(request), "token": self._clients.name(request)}
 
     async def _treat(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
         if verdict.request_class in (RequestClass.READ, RequestClass.VIRTUAL):
@@ -108,7 +146,7 @@ class Proxy:
         parsed = parse_body(content_type, body)
         verdict = with_body(verdict, parsed)
         if verdict.request_class is RequestClass.DRY_RUN:
-            self._journal.passed({"method": request.method, "path": verdict.path, "client": _client(request)})
+            self._journal.passed(self._line(request, verdict))
             # The bytes that the server reads are the ones that were judged: written anew from the parsed form.
             again = json.dumps(parsed).encode() if parsed is not None else b""
             return await self._pass(request, verdict, again)
@@ -134,7 +172,7 @@ class Proxy:
             raise Refused("placeholder", "it carries a value that Pilothouse took out of an answer.", 422)
         carried = switching(request, wanted.upgrade) if wanted.upgrade else forwarded(request, rewritten=False)
         asked = _verbatim(request, verdict, text, carried)
-        question = asked_digest(_client(request), "session", request.raw_path, "")
+        question = asked_digest(self._asker(request), "session", request.raw_path, "")
         if wanted.upgrade and (no := self._answers.refused(question, wanted.upgrade)) is not None:
             return _answer(no)
         held = await self._decided(request, verdict, asked)
@@ -144,14 +182,13 @@ class Proxy:
 
     async def _sensitive(self, request: web.BaseRequest, verdict: Verdict) -> web.StreamResponse:
         """Ask once per object and client; then the answer passes as it is."""
-        if self._ours(request):
+        if self._clients.ours(request):
             text = "its answer is sensitive and could reach a model; ask with a client of your own."
             raise Refused(verdict.rule, text, 403)
         body = await _body(request)
-        question = asked_digest(_client(request), request.method, request.raw_path, body.decode(errors="replace"))
+        question = asked_digest(self._asker(request), request.method, request.raw_path, body.decode(errors="replace"))
         if not self._broker.stopped and (granted := self._answers.granted(question)):
-            line = {"method": request.method, "path": verdict.path, "client": _client(request)}
-            self._journal.passed({**line, "granted": granted})
+            self._journal.passed({**self._line(request, verdict), "granted": granted})
             return await self._pass(request, verdict, body)
         # What cannot be read cannot be shown.
         parse_body(request.headers.get("Content-Type", ""), body)
@@ -167,7 +204,7 @@ class Proxy:
 
     async def _decided(self, request: web.BaseRequest, verdict: Verdict, asked: Prepared) -> Held:
         """Hold a request until it has an end, and return what became of it; a client that goes away takes it back."""
-        held = await self._broker.propose(verdict, asked, Origin("client", _client(request)), "", own=False)
+        held = await self._broker.propose(verdict, asked, await self._origin(request), "", own=False)
         try:
             async with asyncio.timeout(self._hold_seconds):
                 while True:

@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from assistant.gate.clients import Clients, bearer
 from assistant.gate.control_api import PREFIX, ControlApi
 from assistant.gate.proxy import Proxy
 from assistant.gate.status import refusal
@@ -23,11 +24,10 @@ _MAX_FIELD_BYTES: Final = 65536
 class Door:
     """Serves both sides on one port."""
 
-    def __init__(self, identity: Identity, data_token: str, client_token: str, control_token: str) -> None:
-        """Keep the certificate and the tokens: our session's, the guarded kubeconfig's, the control side's."""
+    def __init__(self, identity: Identity, clients: Clients, control_token: str) -> None:
+        """Keep the certificate and the tokens: those of the data side and the control side's."""
         self._identity = identity
-        self._data = data_token
-        self._client = client_token
+        self._clients = clients
         self._control = control_token
         self._hosts: frozenset[str] = frozenset()
         self._proxy: Proxy | None = None
@@ -77,10 +77,12 @@ class Door:
             return refusal(403, "The gate answers to its own address only.", "host")
         if self._from_browser(request):
             return refusal(403, "The gate does not answer to browsers.", "origin")
-        token = _bearer(request)
         control = request.raw_path.startswith(PREFIX)
-        wanted = (self._control,) if control else (self._data, self._client)
-        if not any(hmac.compare_digest(token.encode(), one.encode()) for one in wanted):
+        if control:
+            known = hmac.compare_digest(bearer(request).encode(), self._control.encode())
+        else:
+            known = self._clients.of(request) is not None
+        if not known:
             return refusal(401, "Unauthorized", "token")
         if self._proxy is None or self._api is None:
             return refusal(503, "The gate is starting.", "starting")
@@ -95,13 +97,3 @@ class Door:
         # gate has no pages, so no page has this origin.
         own = [f"https://{request.headers['Host']}"]
         return request.headers.getall("Origin", []) not in ([], own if "Upgrade" in request.headers else [])
-
-    def ours(self, request: web.BaseRequest) -> bool:
-        """Say whether the request comes with the token of our own session, whose answers a model may see."""
-        return not hmac.compare_digest(_bearer(request).encode(), self._client.encode())
-
-
-def _bearer(request: web.BaseRequest) -> str:
-    given = request.headers.getall("Authorization", [])
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    return token.strip() if scheme.lower() == "bearer" else ""

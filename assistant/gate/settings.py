@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace: str | None = None
     mode: str = "ask"
     kubeconfig_out: str | None = None
+    clients: dict[str, str] = msgspec.field(default_factory=dict)
     production: bool | None = None
     hold_seconds: float = OPEN_SECONDS
     open_seconds: float = OPEN_SECONDS

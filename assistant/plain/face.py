@@ -29,8 +29,9 @@ class Deciding(Protocol):
         ...
 
     async def decide(
-        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
-    ) -> ProposalState:
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = "",
+        *, looked_seconds: float = -1.0,
+    ) -> ProposalState:  # fmt: skip
         """Hand over a person's decision."""
         ...
 
@@ -65,6 +66,7 @@ class PlainFace:
         `read(prompt)` returns the next line typed, None at the end of input. An empty line decides nothing.
         """
         self.lines(card_lines(proposal, clock.now(), self._width))
+        since = clock.monotonic()
         while True:
             typed = await read("approve, deny or later> ")
             known = session.case.proposal(proposal.id)
@@ -76,8 +78,9 @@ class PlainFace:
             try:
                 said = read_decision(typed, proposal)
                 return await session.decide(
-                    proposal.id, said.answer, said.reason, card_digest(proposal), said.typed_name
-                )
+                    proposal.id, said.answer, said.reason, card_digest(proposal), said.typed_name,
+                    looked_seconds=clock.monotonic() - since,
+                )  # fmt: skip
             except UsageError as error:
                 self.error(error)
 

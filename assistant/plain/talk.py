@@ -50,8 +50,9 @@ class Talking(Protocol):
         ...
 
     async def decide(
-        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
-    ) -> ProposalState:
+        self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = "",
+        *, looked_seconds: float = -1.0,
+    ) -> ProposalState:  # fmt: skip
         """Hand over a decision."""
         ...
 

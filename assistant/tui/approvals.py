@@ -94,7 +94,6 @@ class ApprovalsScreen(CaseScreen):
         """A card that was not on screen is about to be: cover it until it is painted."""
         self._shown = known.proposal
         self._tab, self._read_to_end, self._hint = 0, False, ""
-        self._since = self.host.clock.monotonic()
         self.cover()
         typed = self.query_one("#typed", Field)
         typed.value = ""
@@ -106,6 +105,7 @@ class ApprovalsScreen(CaseScreen):
 
     def cover(self) -> None:
         """Drop every key until the next paint, and for the settling time after it."""
+        self._since = self.host.clock.monotonic()
         self.guard.cover()
         self.call_after_refresh(self.guard.settle)
 
@@ -298,12 +298,11 @@ class ApprovalsScreen(CaseScreen):
         self.run_worker(self._hand_over(proposal, answer, reason, typed), group="decision")
 
     async def _hand_over(self, proposal: Proposal, answer: Answer, reason: str, typed: str) -> None:
-        session = self.host.session
+        session, looked = self.host.session, self.host.clock.monotonic() - self._since
         try:
             if session is None:
                 self._hint = "There is no session to decide in."
                 return
-            looked = self.host.clock.monotonic() - self._since
             shown = card.shown_digest(proposal)
             state = await session.decide(proposal.id, answer, reason, shown, typed, looked_seconds=looked)
             if state not in (

@@ -40,7 +40,7 @@ from assistant.policy.contexts import policy_for, read_rule
 from assistant.policy.limits import APPROVED_CRITICAL_SECONDS, APPROVED_SECONDS, SENT_WINDOW_SECONDS
 from assistant.policy.redact import Redactor
 from assistant.store.journal import FILE, Journal, open_journal
-from tests.gate.conftest import MERGE
+from tests.gate.conftest import CARD, MERGE
 from tests.gate.people import Person
 from tests.gate.scripted import ApiServer, deployment
 
@@ -49,7 +49,6 @@ T = TypeVar("T")
 OPEN_SECONDS = 600.0
 ADA, EVE, GRACE = Person("ada"), Person("eve"), Person("grace")
 WHY = "nobody else is awake"
-SHOWN = "ab" * 32
 PATHS = tuple(
     f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
     for namespace in ("shop", "vault")
@@ -232,18 +231,22 @@ class Lives(RuleBasedStateMachine):
         self.known[proposal.id] = Known(proposal, number, self.life, own, self.clock.mono + OPEN_SECONDS)
         self.numbers[number] = proposal.id
 
-    @rule(which=proposals, lie=st.sampled_from(["", "digest", "name", "own name", "second"]), glass=st.booleans())
+    @rule(
+        which=proposals, lie=st.sampled_from(["", "digest", "name", "own name", "second", "card"]), glass=st.booleans()
+    )  # fmt: skip
     def approve(self, which: str, lie: str, glass: bool) -> None:
         item = self.known[which]
         proposal = item.proposal
         said = Decision(
             which, proposal.digest, Answer.APPROVE, "ada" if lie == "own name" else "grace", self.clock.now(),
-            WHY if glass else "", SHOWN, proposal.action.target.name if glass else proposal.typed_name, 5.0, glass,
+            WHY if glass else "", CARD, proposal.action.target.name if glass else proposal.typed_name, 5.0, glass,
         )  # fmt: skip
         if lie == "digest":
             said = replace(said, digest="0" * 64)
         elif lie == "name":
             said = replace(said, typed_name="other" if said.typed_name else said.typed_name)
+        elif lie == "card":
+            said = replace(said, shown="")
         elif lie == "second":
             said = replace(said, second=replace(GRACE.signs(proposal), by="ada"))
         life = self.life
@@ -268,7 +271,7 @@ class Lives(RuleBasedStateMachine):
             self.follow(which)
 
     def may(self, item: Known, said: Decision, lie: str) -> bool:
-        if item.life != self.life or self.stopped or lie == "digest" or item.until is not None:
+        if item.life != self.life or self.stopped or lie in ("digest", "card") or item.until is not None:
             return False
         if self.clock.mono >= item.open_mono or self.clock.wall >= item.proposal.expires:
             return False
@@ -390,8 +393,9 @@ class Lives(RuleBasedStateMachine):
         proposal = self.known[which].proposal
         item = self.known[which]
         said = Decision(
-            which, proposal.digest, Answer.APPROVE, "grace", self.clock.now(), "", SHOWN, proposal.typed_name
-        )
+            which, proposal.digest, Answer.APPROVE, "grace", self.clock.now(), shown=CARD,
+            typed_name=proposal.typed_name,
+        )  # fmt: skip
         if self.may(item, said, ""):
             seconds = APPROVED_CRITICAL_SECONDS if proposal.critical else APPROVED_SECONDS
             item.until = (self.clock.mono + seconds, self.clock.wall + timedelta(seconds=seconds))

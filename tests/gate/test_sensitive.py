@@ -63,7 +63,8 @@ async def test_one_is_asked_once_and_then_passes_for_that_client(here: Lab) -> N
 
         assert await get(client) == (200, METRICS)
         assert passed(here)[-1] == {
-            "method": "GET", "path": "/metrics", "client": "prometheus/3", "granted": proposal.id,
+            "method": "GET", "path": "/metrics", "client": "prometheus/3", "token": "default",
+            "granted": proposal.id,
         }  # fmt: skip
         # Another client, another object: another question.
         for question in (get(other), get(client, "/metrics/slis")):

@@ -14,7 +14,7 @@ from assistant.domain.event import Event
 from assistant.domain.finding import Verdict
 from assistant.domain.proposal import Answer, Origin, ProposalState, Undo
 from assistant.errors import UsageError
-from assistant.plain.card import card_lines, read_decision, shown_digest
+from assistant.plain.card import card_digest, card_lines, read_decision
 from assistant.plain.face import PlainFace, report_lines
 from assistant.plain.json import document, dumps
 from assistant.plain.markdown import fenced, report
@@ -144,8 +144,9 @@ class TestApproval:
             said: tuple[object, ...] = ()
 
             async def decide(
-                self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = ""
-            ) -> ProposalState:
+                self, proposal_id: str, answer: Answer, reason: str = "", shown: str = "", typed_name: str = "",
+                *, looked_seconds: float = -1.0,
+            ) -> ProposalState:  # fmt: skip
                 self.said = (proposal_id, answer, shown)
                 return ProposalState.APPROVED
 
@@ -157,7 +158,7 @@ class TestApproval:
         session, out = Asked(), io.StringIO()
         state = await PlainFace(out).ask_decision(session, CHANGE, read, FakeClock())
         assert state is ProposalState.APPROVED
-        assert session.said == ("A-0007", Answer.APPROVE, shown_digest(card_lines(CHANGE, START)))
+        assert session.said == ("A-0007", Answer.APPROVE, card_digest(CHANGE))
         assert out.getvalue().count("error: ") == 2
         assert await PlainFace(out).ask_decision(session, CHANGE, read, FakeClock()) is ProposalState.OPEN
 
