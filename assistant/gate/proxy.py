@@ -112,8 +112,8 @@ class Proxy:
 
     async def _origin(self, request: web.BaseRequest) -> Origin:
         transport = request.transport
-        ends = [transport.get_extra_info(name) if transport else None for name in ("peername", "sockname")]
-        process = await asyncio.to_thread(process_of, *(end and end[:2] for end in ends), self._words)
+        peer, own = (transport.get_extra_info(name) if transport else None for name in ("peername", "sockname"))
+        process = await asyncio.to_thread(process_of, peer and peer[:2], own and own[:2], self._words)
         return Origin("client", _client(request), token=self._clients.name(request), process=process)
 
     def _words(self, words: list[str]) -> list[str]:
