@@ -15,7 +15,7 @@ from assistant.plain.lines import WIDTH, one_line, wrapped
 from assistant.policy.sanitize import SafeText, cell_width, clip, safe
 
 DIGEST_CHARACTERS: Final = 6
-SHORT_WIDTH: Final = 100
+SHORT_WIDTH: Final = 120
 MOST_ANSWER_ROWS: Final = 6
 
 

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -329,7 +331,7 @@ def test_a_person_decides_in_the_terminal_of_the_gate(tmp_path: Path) -> None:
         command = [KUBECTL, "--kubeconfig", str(out), *IMAGE]
         environment = private_environment(tmp_path)
         client = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        screen = terminal.wait_for(r"Type: approve [0-9a-f]{6}")
+        screen = terminal.wait_for(r"Type: approve P[0-9a-f]{8} [0-9a-f]{6}")
         assert "5.21.0 → 5.12.0" in screen
         proposal = screen.partition("change: ")[2].partition(":")[0]
         terminal.press("approve P00000000 000000\r")
@@ -341,9 +343,9 @@ def test_a_person_decides_in_the_terminal_of_the_gate(tmp_path: Path) -> None:
         assert "wait for the morning" in client.communicate(timeout=LONG_SECONDS)[1]
 
         client = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        screen = terminal.wait_for(r"(?s)wait for the morning.*Type: approve [0-9a-f]{6}")
+        screen = terminal.wait_for(r"(?s)wait for the morning.*Type: approve P[0-9a-f]{8} [0-9a-f]{6}")
         proposal = screen.rpartition("change: ")[2].partition(":")[0]
-        digest = screen.rpartition("Type: approve ")[2][:6]
+        digest = screen.rpartition(f"Type: approve {proposal} ")[2][:6]
         terminal.press(f"approve {proposal} {digest}\r")
         terminal.wait_for("APPLIED")
         client.communicate(timeout=LONG_SECONDS)
@@ -351,3 +353,90 @@ def test_a_person_decides_in_the_terminal_of_the_gate(tmp_path: Path) -> None:
         terminal.press("quit\r")
         assert terminal.wait_end() == 0
     assert pilothouse(tmp_path, "sessions", "verify").returncode == 0
+
+
+def test_a_card_that_was_cut_is_read_before_it_is_approved(tmp_path: Path) -> None:
+    assert KUBECTL is not None
+    editor = tmp_path / "editor.kubeconfig"
+    arguments = ("gate", "--bundle", str(BUNDLE), "--client", f"editor={editor}")
+    with Terminal(*arguments, home=tmp_path, columns=80, rows=24) as terminal:
+        screen = terminal.wait_for("Held changes appear here")
+        assert "# editor" in screen
+        assert "{" not in screen, "a person got the line for scripts"
+        command = [KUBECTL, "--kubeconfig", str(editor), "delete", "deployment", "storefront", "--wait=false"]
+        client = subprocess.Popen(command, env=private_environment(tmp_path), stderr=subprocess.PIPE, text=True)
+        screen = terminal.wait_for(r"more lines: show P")
+        # The whole card is on this small screen at once, from its first line to its last.
+        assert screen.index("change: P") < screen.index("kubeconfig editor") < screen.index("risk: ")
+        assert f"pid {client.pid}" in " ".join(screen.split())
+        proposal = screen.partition("change: ")[2].partition(":")[0]
+        terminal.press(f"approve {proposal} 000000\r")
+        terminal.wait_for("not the one of this change")
+        said = pilothouse(tmp_path, "approvals", "list", "--format", "json").stdout
+        digest = json.loads(said)[0]["proposal"]["digest"][:6]
+        assert digest not in pilothouse(tmp_path, "approvals", "list").stdout
+        assert "with kubeconfig editor" in pilothouse(tmp_path, "approvals", "list").stdout
+        terminal.press(f"approve {proposal} {digest}\r")
+        terminal.wait_for(f"(?s)was cut to fit the screen.*show\\s+{proposal}")
+        terminal.press(f"show {proposal}\r")
+        terminal.wait_for(rf"Type: approve {proposal} {digest}")
+        terminal.press(f"approve {proposal} {digest}\r")
+        terminal.wait_for("APPLIED")
+        client.communicate(timeout=LONG_SECONDS)
+        assert client.returncode == 0
+        terminal.press("quit\r")
+        assert terminal.wait_end() == 0
+    assert not editor.exists()
+
+
+def test_verify_names_what_was_changed_in_session_and_journal(gate: Gate) -> None:
+    client, proposal, digest = gate.hold(*IMAGE)
+    assert (
+        f"pilothouse approvals approve {proposal} {digest[:6]}" in gate.pilothouse("approvals", "show", proposal).stdout
+    )
+    assert gate.pilothouse("approvals", "approve", proposal, digest[:6]).returncode == 0
+    client.communicate(timeout=LONG_SECONDS)
+    gate.stop()
+    heads = gate.home / "heads.json"
+    whole = pilothouse(gate.home, "sessions", "verify", "--export-heads", str(heads))
+    assert whole.returncode == 0, whole.stdout
+    assert "1 of 1 approved cards drawn again alike" in whole.stdout
+    assert "journal  holds: 5 entries, " in whole.stdout
+    assert "heads in session logs agree" in whole.stdout
+    assert pilothouse(gate.home, "sessions", "verify", "--against", str(heads)).returncode == 0
+
+    (store,) = gate.home.rglob("sessions.db")
+    journal = store.with_name("journal.db")
+    for path, sql, said in (
+        (journal, "UPDATE entries SET data = replace(data, 'root', 'toor') WHERE kind = 'decided'",
+         "journal  BROKEN at entry 2, changed"),
+        (journal, "DELETE FROM entries WHERE kind = 'outcome'; UPDATE head SET entries = 4, hash ="
+         " (SELECT hash FROM entries WHERE seq = 4)", "journal  BROKEN at entry 5, cut off"),
+        (store, "UPDATE events SET data = replace(data, 'approve', 'approvE') WHERE kind = 'decided'",
+         "BROKEN at event"),
+        (store, "UPDATE sessions SET result = 'fixed'", "result in the list of sessions"),
+    ):  # fmt: skip
+        before = path.read_bytes()
+        with closing(sqlite3.connect(path)) as raw, raw:
+            found = raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for (name,) in found:
+                raw.execute(f"DROP TRIGGER {name}")
+            for part in sql.split(";"):
+                raw.execute(part)
+        broken = pilothouse(gate.home, "sessions", "verify")
+        assert (broken.returncode, said in broken.stdout) == (1, True), broken.stdout
+        path.write_bytes(before)
+    assert pilothouse(gate.home, "sessions", "verify").returncode == 0
+    # Everything gone at once shows against the heads that were kept.
+    store.unlink()
+    journal.unlink()
+    gone = pilothouse(gate.home, "sessions", "verify", "--against", str(heads))
+    assert gone.returncode == 1, gone.stdout
+    assert "journal  BROKEN at entry 1, cut off" in gone.stdout
+
+
+@pytest.mark.parametrize("client", ["editor", "=x", "editor=", "session={f}", "Big={f}"])
+def test_a_client_that_cannot_be_one_is_said(tmp_path: Path, client: str) -> None:
+    said = pilothouse(tmp_path, "gate", "--bundle", str(BUNDLE), "--client", client.format(f=tmp_path / "x.yaml"))
+    assert said.returncode in (2, 4)
+    assert "NAME=FILE" in said.stderr or "cannot be the name of a client" in said.stderr
