@@ -123,8 +123,22 @@ def _yaml(text: str) -> Any:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise Refused("yaml-alias", "The body of the change uses YAML aliases.", 400)
+    _check_keys(yaml.compose(text, Loader=yaml.SafeLoader))
     found = json.loads(json.dumps(yaml.safe_load(text), default=str))
     return found
+
+
+def _check_keys(node: Any) -> None:
+    # PyYAML takes the last of two equal keys; another reader may take the first.
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) != len(names):
+            raise Refused("duplicate-field", "The body of the change gives a field twice.", 400)
+        for _, value in node.value:
+            _check_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _check_keys(value)
 
 
 def prepare(

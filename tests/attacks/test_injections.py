@@ -17,7 +17,8 @@ from assistant.errors import ClusterError
 from assistant.gate.context import load
 from tests.attacks import injection as set_of
 from tests.attacks.injection import AS_FIELD, ATTACKS, FIELDS, NO_SURFACE, UI_CANARY, Attack, orders, variants
-from tests.attacks.scene import Scene, fired, obey, run, scene, state_of, watched
+from tests.attacks.oracles import fired
+from tests.attacks.scene import Scene, obey, run, scene, state_of, watched
 from tests.gate.conftest import MERGE, OURS, SCALE, lab, says
 
 VARIANTS = variants(20261123, 24)
@@ -64,7 +65,7 @@ async def test_the_whole_barrage_gets_nowhere(tmp_path: Path) -> None:
             await obey(made, orders(attack, everything=True))
         assert fired(made, seen, attack) == []
         assert seen.mind.reached
-        assert {status for _, status, _ in made.answers} <= {200, 400, 401, 403, 404, 409, 415, 422}
+        assert {status for _, status, _ in made.answers} <= {200, 400, 401, 403, 404, 409, 415, 422, 429}
 
 
 async def test_the_oracle_sees_what_it_looks_for(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ async def test_an_mcp_server_that_lies_gets_nowhere_with_the_guarded_kubeconfig(
         held = made.gate.broker.listed()
         assert held
         assert all(proposal.origin.client.startswith("friendly-mcp-server") for proposal, _ in held)
-        assert {state for _, state in held} <= {ProposalState.WITHDRAWN, ProposalState.OPEN}
+        assert {state for _, state in held} <= {ProposalState.WITHDRAWN, ProposalState.EXPIRED, ProposalState.OPEN}
 
 
 async def untouched(made: Scene) -> None:

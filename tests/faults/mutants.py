@@ -1,33 +1,18 @@
 """Breaks the product on purpose, one promise at a time; the suite must notice: `python -m tests.faults.mutants`.
 
-Each mutant is one replacement in a copy of the source tree; the tests named with it must then fail.
+Each mutant is one replacement in a copy of the source tree; the tests named with it must then fail. `--only WORD` takes
+those whose name or file holds a word, `--list` only says whether each still fits the source.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import argparse
 import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
-COPIED: Final = ("assistant", "agents", "tests", "recordings", "pyproject.toml")
-TEST_SECONDS: Final = 180.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One broken build: what is broken, where, and which tests must fail."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    tests: str = "tests/gate/test_holding.py"
-
+from tests.faults.broken_rules import MUTANTS as RULES
+from tests.faults.broken_walls import MUTANTS as WALLS
+from tests.faults.mutant import Mutant, Tree, fits
 
 BROKER: Final = "assistant/gate/broker.py"
 JOURNAL: Final = "assistant/store/journal.py"
@@ -38,7 +23,7 @@ CRASH: Final = "tests/gate/test_crash.py"
 LIVES: Final = "tests/gate/test_life_of_a_change.py"
 TWO: Final = "tests/gate/test_two_people.py"
 BOUNDS: Final = "tests/gate/test_bounds.py"
-MUTANTS: Final = (
+GATE: Final = (
     Mutant(
         "a decision about other bytes counts",
         BROKER,
@@ -146,7 +131,13 @@ MUTANTS: Final = (
         "except BlockingIOError:\n                return True",
         BOUNDS,
     ),
-    Mutant("a stopped gate keeps its way to write", BROKER, "self._sender = None\n        waiting", "waiting", BOUNDS),
+    Mutant(
+        "a stopped gate keeps its way to write",
+        BROKER,
+        "self._sender = None\n        self.end_sessions()",
+        "self.end_sessions()",
+        BOUNDS,
+    ),
     Mutant(
         "what was being examined escapes the stop",
         BROKER,
@@ -184,37 +175,38 @@ MUTANTS: Final = (
     ),
 )
 
-
-def caught(mutant: Mutant) -> bool:
-    """Say whether the tests fail on this broken build. Raises ValueError for a mutant that fits the source no more."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in COPIED:
-            source, target = ROOT / name, Path(folder, name)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-        path = Path(folder, mutant.path)
-        text = path.read_text()
-        if text.count(mutant.old) != 1:
-            raise ValueError(f"{mutant.name}: the text to break stands {text.count(mutant.old)} times in {mutant.path}")
-        path.write_text(text.replace(mutant.old, mutant.new))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", mutant.tests]
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TEST_SECONDS, check=False)
-    # 1: tests ran and failed. Anything else (usage, nothing collected) is not a catch.
-    return done.returncode == 1
+MUTANTS: Final = (*GATE, *RULES, *WALLS)
 
 
 def main() -> int:
-    """Try every mutant, print one line each; the exit code is 1 when one was not caught."""
-    escaped = 0
-    for mutant in MUTANTS:
-        found = caught(mutant)
-        escaped += not found
-        sys.stdout.write(f"{'caught' if found else 'NOT CAUGHT':11} {mutant.name} ({mutant.tests})\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"{len(MUTANTS) - escaped} of {len(MUTANTS)} caught\n")
-    return int(escaped > 0)
+    """Try every mutant, print one line each; exit 1 when one was not caught or no longer fits the source."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--list", action="store_true")
+    given = parser.parse_args()
+    chosen = [each for each in MUTANTS if given.only in each.name or given.only in each.path]
+    counts = {"caught": 0, "NOT CAUGHT": 0, "DOES NOT FIT": 0}
+    say = sys.stdout.write
+    with Tree() as tree:
+        if not given.list and (failing := tree.failing(sorted({each.tests for each in chosen}))):
+            # A test that fails on the whole build would "catch" everything.
+            say(f"These fail without any mutant, so nothing was tried: {failing}\n")
+            return 2
+        for mutant in chosen:
+            why = fits(mutant)
+            if why:
+                word = "DOES NOT FIT"
+            elif given.list:
+                continue
+            else:
+                word = "caught" if tree.caught(mutant) else "NOT CAUGHT"
+            counts[word] += 1
+            say(f"{word:12} {mutant.name}{f': {why}' if why else ''} ({mutant.tests})\n")
+            sys.stdout.flush()
+    say(
+        f"{counts['caught']} of {len(chosen)} caught, {counts['NOT CAUGHT']} not, {counts['DOES NOT FIT']} do not fit\n"
+    )
+    return int(counts["NOT CAUGHT"] + counts["DOES NOT FIT"] > 0)
 
 
 if __name__ == "__main__":
