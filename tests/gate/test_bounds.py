@@ -19,7 +19,7 @@ from assistant.domain.proposal import Decision, Origin, ProposalState
 from assistant.errors import ClusterError, GateError
 from assistant.gate.control import GateRefusedError
 from assistant.gate.governor import Governor, Window
-from assistant.gate.process import start
+from assistant.gate.process import SystemClock, start
 from assistant.gate.settings import RuleSettings, Settings
 from assistant.policy.api_path import Refused
 from assistant.policy.contexts import ContextPolicy
@@ -48,7 +48,7 @@ class TestProposals:
             assert caught.value.code == "too-often"
             # Another origin is not made to wait for this one.
             asked = [asyncio.create_task(_patch(client, n, f"tool/{n}")) for n in range(3)]
-            done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=10)
             # A client's own name gets it no second allowance.
             assert [task.result()[0] for task in done] == [429]
             assert "clients of the kubeconfig" in (message := done.pop().result()[1]["message"])
@@ -115,12 +115,21 @@ class TestOneAtATime:
         assert path is not None
         other = os.open(path, os.O_RDWR | os.O_CREAT)
         fcntl.flock(other, fcntl.LOCK_EX)
-        sending = asyncio.create_task(here.control.execute(proposal.id))
+        polled = asyncio.Event()
+
+        class Clock(SystemClock):
+            async def sleep(self, seconds: float) -> None:
+                polled.set()
+                await super().sleep(0)
+
+        here.gate.broker._governor._clock = Clock()
         reads = len(here.server.requests)
-        while not (here.gate.broker.get(proposal.id).sending and here.gate.broker._one_at_a_time.locked()):  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        assert len(here.server.requests) == reads, "it looked before it was its turn"
+        sending = asyncio.create_task(here.control.execute(proposal.id))
+        turn = asyncio.create_task(polled.wait())
+        await asyncio.wait({sending, turn}, return_when=asyncio.FIRST_COMPLETED)
+        assert turn.done(), "it did not wait for the other gate"
         assert not sending.done()
+        assert len(here.server.requests) == reads, "it looked before it was its turn"
         os.close(other)
         assert (await sending).state is State.APPLIED
 

@@ -149,8 +149,14 @@ class TestSecondPerson:
         await here.control.decide(says(proposal))
         held = here.gate.broker.get(proposal.id)
         assert held.decision is not None
+        assert held.approved_until_wall is not None
+        # As if deciding had let it through: the approval is whole and this gate's own.
         held.decision = replace(held.decision, second=EVE.signs(proposal))
-        assert (await here.control.execute(proposal.id)).state is State.REFUSED
+        held.mac = here.gate.broker._last_look.mac(held.decision, held.approved_until_wall)
+        outcome = await here.control.execute(proposal.id)
+        assert outcome.state is State.REFUSED
+        # Said by this look; the journal, which knows the code of the real decision, would have refused it too.
+        assert "nobody's" in outcome.message
         assert here.server.writes == []
 
     async def test_without_anybody_in_the_settings_nobody_can_be(self, tmp_path: Path) -> None:
