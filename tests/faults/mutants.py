@@ -187,13 +187,15 @@ def main() -> int:
     chosen = [each for each in MUTANTS if given.only in each.name or given.only in each.path]
     counts = {"caught": 0, "NOT CAUGHT": 0, "DOES NOT FIT": 0}
     say = sys.stdout.write
+    # All looked at before the first is tried: the source may go on changing while this runs.
+    misfits = {each.name: why for each in chosen if (why := fits(each))}
     with Tree() as tree:
         if not given.list and (failing := tree.failing(sorted({each.tests for each in chosen}))):
             # A test that fails on the whole build would "catch" everything.
             say(f"These fail without any mutant, so nothing was tried: {failing}\n")
             return 2
         for mutant in chosen:
-            why = fits(mutant)
+            why = misfits.get(mutant.name, "")
             if why:
                 word = "DOES NOT FIT"
             elif given.list:
