@@ -113,9 +113,10 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def start(home: Path, name: str = "one", bundle: Path = BUNDLE) -> Gate:
+def start(home: Path, name: str = "one", bundle: Path = BUNDLE, *clients: str) -> Gate:
     out, log = home / f"{name}.kubeconfig", home / f"{name}.requests"
-    places = ("--bundle", str(bundle), "--kubeconfig-out", str(out), "--request-log", str(log))
+    places: tuple[str, ...] = ("--bundle", str(bundle), "--kubeconfig-out", str(out), "--request-log", str(log))
+    places += tuple(word for client in clients for word in ("--client", client))
     process = subprocess.Popen(
         [sys.executable, "-m", "assistant", "gate", *places],
         env=private_environment(home),
