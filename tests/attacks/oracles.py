@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,16 +70,19 @@ def _control(ch: str) -> bool:
     )  # fmt: skip
 
 
+def _without_origin(lines: Sequence[str]) -> list[str]:
+    """Leave out who asks and why, which may take several lines: the words of others stand there and nowhere else."""
+    first = next((n for n, line in enumerate(lines) if line.startswith("asked by")), 0)
+    after = next((n for n, line in enumerate(lines) if line.startswith("cluster: ")), 0)
+    return [*lines[:first], *lines[after:]]
+
+
 def untrue(made: Scene) -> list[str]:
     """Return the lines of cards that differ from the card of the same action with nothing said about it."""
     out = []
     for proposal, _ in made.gate.broker.listed():
         mute = replace(proposal, origin=replace(proposal.origin, why="", client="x"))
-        wanted = [line for line in card_lines(mute, proposal.created) if not line.startswith("asked by")]
-        lines = card_lines(proposal, proposal.created)
-        first = next((n for n, line in enumerate(lines) if line.startswith("asked by")), 0)
-        after = next((n for n, line in enumerate(lines) if line.startswith("cluster: ")), 0)
-        shown = lines[:first] + lines[after:]
+        wanted, shown = (_without_origin(card_lines(each, proposal.created)) for each in (mute, proposal))
         if shown != wanted:
             out.append(f"{proposal.id} is not shown as what it is")
         if f"{proposal.action.method} {proposal.action.path}" not in "\n".join(shown).replace("\n  ", " "):
