@@ -64,7 +64,7 @@ READ_PAGE_BYTES: Final = 64 * 1024 * 1024
 READ_LIST_OBJECTS: Final = 25_000
 READ_LIST_BYTES: Final = 256 * 1024 * 1024
 # The same for kinds that are kept as bytes with their common parts once: 3 kB a pod.
-READ_KEPT_OBJECTS: Final = 150_000
+READ_KEPT_OBJECTS: Final = 60_000
 READ_KEPT_BYTES: Final = 1024 * 1024 * 1024
 # How much of an answer that makes no sense is quoted.
 QUOTED_CHARACTERS: Final = 200
