@@ -72,7 +72,10 @@ def test_a_person_finds_the_cause_approves_the_change_sees_it_heal_and_replays_i
     exported = pilothouse("sessions", "export", "last", "-o", str(tmp_path / "it.jsonl"), home=tmp_path)
     assert exported.returncode == 0, exported.stderr
     verified = pilothouse("sessions", "verify", home=tmp_path)
-    assert (verified.returncode, "ok" in verified.stdout) == (0, True)
+    assert verified.returncode == 0, verified.stdout
+    assert "1 of 1 approved cards drawn again alike" in verified.stdout
+    assert "journal  holds" in verified.stdout
+    assert "BROKEN" not in verified.stdout
 
 
 def press_until(terminal: Terminal, key: str, pattern: str) -> None:
