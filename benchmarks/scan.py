@@ -85,13 +85,13 @@ async def measure(url: str, ca: str, repeats: int) -> dict[str, Any]:
     from assistant.wiring import open_work
 
     paths: list[str] = []
-    original = ClusterClient._read
+    original = ClusterClient._getter
 
-    async def noted(self: ClusterClient, path: str, *rest: Any, **named: Any) -> Any:
+    def noted(self: ClusterClient, path: str, *rest: Any) -> Any:
         paths.append(path)
-        return await original(self, path, *rest, **named)
+        return original(self, path, *rest)
 
-    ClusterClient._read = noted  # type: ignore[method-assign]
+    ClusterClient._getter = noted  # type: ignore[method-assign]
     work = await open_work(load({}), Place(all_namespaces=True), propose=False)
     gate_pid = work.backend._gate.pid  # type: ignore[union-attr]
 
