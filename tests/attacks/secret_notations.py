@@ -37,7 +37,7 @@ NOTATIONS: Final[list[tuple[str, str, str]]] = [
     ("servicebus", "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey={S}", rnd(43) + "="),
     ("mongodb+srv", "mongodb+srv://app:{S}@cluster0.example.test/db", rnd(14)),
     ("amqp", "amqp://guest:{S}@rabbit:5672/", rnd(14)),
-    ("npmrc", "//registry.npmjs.org/:_authToken={S}", rnd(36)),
+    ("npmrc", "//registry.example.test/:_authToken={S}", rnd(36)),
     ("netrc", "machine api.example.test login bob password {S}", rnd(14)),
     ("pgpass", "db:5432:orders:app:{S}", rnd(14)),
     ("wireguard", "[Interface]\nPrivateKey = {S}\n", rnd(43) + "="),
