@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,14 +76,17 @@ class Tree:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_arguments(tests)]
         # No byte code: an edit of the same length within a second would not be seen.
         environment = {**os.environ, "PYTHONPATH": str(self._folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            done = subprocess.run(
-                command, cwd=self._folder, env=environment, capture_output=True, timeout=TEST_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            # A build that hangs is noticed by whoever waits for the suite.
-            return 1
-        return done.returncode
+        # A session of its own: without a terminal nobody is stopped for touching one, and all of it can be ended.
+        with subprocess.Popen(
+            command, cwd=self._folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                return process.wait(TEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                # A build that hangs is noticed by whoever waits for the suite.
+                os.killpg(process.pid, signal.SIGKILL)
+                return 1
 
 
 def _arguments(tests: str) -> list[str]:

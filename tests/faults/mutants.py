@@ -190,7 +190,8 @@ def main() -> int:
     # All looked at before the first is tried: the source may go on changing while this runs.
     misfits = {each.name: why for each in chosen if (why := fits(each))}
     with Tree() as tree:
-        if not given.list and (failing := tree.failing(sorted({each.tests for each in chosen}))):
+        wanted = sorted({each.tests for each in chosen if each.name not in misfits})
+        if not given.list and (failing := tree.failing(wanted)):
             # A test that fails on the whole build would "catch" everything.
             say(f"These fail without any mutant, so nothing was tried: {failing}\n")
             return 2
