@@ -254,7 +254,7 @@ class PilothouseApp(KeyedApp):
     def draw(self) -> None:
         """Have the screen in front draw the case."""
         base = self._base()
-        if base is not None and base.is_mounted:
+        if base is not None and base.drawable:
             base.refresh_case()
 
     def _base(self) -> CaseScreen | None:
@@ -285,7 +285,7 @@ class PilothouseApp(KeyedApp):
     def _untell(self, text: str) -> None:
         if self.note == safe(text, multiline=False):
             self.note = ""
-            if (base := self._base()) is not None and base.is_mounted:
+            if (base := self._base()) is not None:
                 base.refresh_rows()
 
     # What screens ask for ----------------------------------------------------------------------------------------

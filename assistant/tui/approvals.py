@@ -118,7 +118,7 @@ class ApprovalsScreen(CaseScreen):
 
     def refresh_case(self) -> None:
         """Draw the card."""
-        if not self.is_mounted:
+        if not self.drawable:
             return
         known = self.known
         if known is None:
@@ -317,7 +317,7 @@ class ApprovalsScreen(CaseScreen):
         finally:
             self._sending = ""
             self.guard.settle()
-            if self.is_mounted:
+            if self.drawable:
                 self.refresh_case()
 
     # Keys --------------------------------------------------------------------------------------------------------

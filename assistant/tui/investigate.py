@@ -170,7 +170,7 @@ class InvestigateScreen(CaseScreen):
 
     def refresh_case(self) -> None:
         """Draw transcript, case pane and rows."""
-        if not self.is_mounted:
+        if not self.drawable:
             return
         if not self._furnished:
             self.query_one("#body", Row).show(*self._welcome())

@@ -117,7 +117,7 @@ class ReplayScreen(CaseScreen):
 
     def refresh_case(self) -> None:
         """Draw the step."""
-        if not self.is_mounted:
+        if not self.drawable:
             return
         player = self.player
         title = self._recording.title if self._recording is not None else "nothing to replay"

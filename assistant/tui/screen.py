@@ -39,6 +39,11 @@ class CaseScreen(KeyedScreen[None]):
     """A screen over the app's case. Subclasses fill `body()` and `refresh_case()`."""
 
     @property
+    def drawable(self) -> bool:
+        """Say whether all parts are there: mounted, and not being taken down, while timers still run."""
+        return self.is_mounted and self.app.is_running and self in self.app.screen_stack
+
+    @property
     def wide(self) -> bool:
         """Say whether there is room for two panes."""
         return self.size.width >= WIDE_COLUMNS
@@ -109,7 +114,7 @@ class CaseScreen(KeyedScreen[None]):
 
     def refresh_rows(self) -> None:
         """Draw identity, status and keys."""
-        if not self.is_mounted:
+        if not self.drawable:
             return
         # Where there is no room, one sentence takes the place of everything but identity and status.
         below = _too_small if self.has_class("-tiny") else self.key_row

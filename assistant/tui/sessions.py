@@ -91,7 +91,7 @@ class SessionsScreen(CaseScreen):
                 self._listed, self._trouble = tuple(rows), ""
             except PilothouseError as error:
                 self._trouble = f"{error.meaning} {error.hint}"
-        if not self.is_mounted:
+        if not self.drawable:
             return
         self.refresh_case()
         view = self.query_one("#list", LinesView)
@@ -100,7 +100,7 @@ class SessionsScreen(CaseScreen):
 
     def refresh_case(self) -> None:
         """Draw the list and the preview."""
-        if not self.is_mounted or not self.query("#count"):
+        if not self.drawable or not self.query("#count"):
             return
         found = f"with “{self._query}”" if self._query else "newest first"
         more = f"{ROWS} or more" if len(self._listed) >= ROWS else str(len(self._listed))

@@ -401,3 +401,29 @@ async def test_text_typed_during_the_first_frame_is_shown_and_arrives_in_the_pro
         await settled(pilot, clock)
         assert session.asked == ["why: a?"]
         assert screen.prompt.text == "next"
+
+
+@pytest.mark.parametrize("mode", ["investigate", "approvals", "sessions"])
+async def test_a_tick_while_the_app_ends_draws_on_no_screen_that_is_being_taken_down(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = StillClock()
+    app, session = built(clock)
+    ticks: list[str] = []
+
+    def tick_when_gone(view: LinesView) -> None:
+        # The first row's parent outlives it: from here on the screen lacks parts, and its timers still run.
+        def tick() -> None:
+            ticks.append(str(view.id))
+            app.draw()
+            app.tell("ended")
+
+        app.call_later(tick)
+
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot, clock)
+        await session.ask(fixture.QUESTION)
+        app.switch_mode(mode)
+        await settled(pilot, clock)
+        monkeypatch.setattr(LinesView, "on_unmount", tick_when_gone, raising=False)
+    assert ticks, "no tick fell into the taking down"
