@@ -160,7 +160,7 @@ class Broker:
             if not self._open(held):
                 return held.state, f"It is {held.state.value} already; the decision changes nothing."
             if not hmac.compare_digest(decision.digest.encode(), held.proposal.digest.encode()):
-                return State.REFUSED, "The decision was about other bytes than the ones held here."
+                return State.OPEN, "The decision was about other bytes than the ones held here."
             decision = replace(decision, at=self._clock.now())
             if decision.answer is Answer.DENY:
                 return self._deny(held, decision)
@@ -179,13 +179,13 @@ class Broker:
     async def _approve(self, held: Held, decision: Decision) -> tuple[State, str]:
         proposal = held.proposal
         if not proposal.approvable:
-            return State.REFUSED, proposal.not_approvable
+            return State.OPEN, proposal.not_approvable
         if not _SHA256.fullmatch(decision.shown):
-            return State.REFUSED, "An approval has to say what was on screen, and this one does not."
+            return State.OPEN, "An approval has to say what was on screen, and this one does not."
         if proposal.typed_name and decision.typed_name != proposal.typed_name:
-            return State.REFUSED, f"This change needs the name {proposal.typed_name!r} to be typed exactly."
+            return State.OPEN, f"This change needs the name {proposal.typed_name!r} to be typed exactly."
         if held.examined.verdict.request_class is CRITICAL and not proposal.typed_name:
-            return State.REFUSED, "A critical change without a name cannot be approved."
+            return State.OPEN, "A critical change without a name cannot be approved."
         decision = replace(decision, second=held.second, quick=self._governor.quick(proposal, decision))
         others = sum(other.state is State.APPROVED for other in self._held.values())
         why_not = self._governor.objection(proposal, decision) or self._governor.full(others)

@@ -18,9 +18,9 @@ AGAIN_SECONDS: Final = 10.0
 _KEPT: Final = 1000
 
 
-def asked_digest(client: str, method: str, raw_target: str, body: str) -> str:
+def asked_digest(client: str, method: str, raw_target: str, body: bytes) -> str:
     """Return one name for a question of a client; the body, which may hold a token, is in it as a hash only."""
-    return sha256([client, method, raw_target, hashlib.sha256(body.encode()).hexdigest()])
+    return sha256([client, method, raw_target, hashlib.sha256(body).hexdigest()])
 
 
 class Answers:

@@ -172,7 +172,7 @@ class Proxy:
             raise Refused("placeholder", "it carries a value that Pilothouse took out of an answer.", 422)
         carried = switching(request, wanted.upgrade) if wanted.upgrade else forwarded(request, rewritten=False)
         asked = _verbatim(request, verdict, text, carried)
-        question = asked_digest(self._asker(request), "session", request.raw_path, "")
+        question = asked_digest(self._asker(request), "session", request.raw_path, b"")
         if wanted.upgrade and (no := self._answers.refused(question, wanted.upgrade)) is not None:
             return _answer(no)
         held = await self._decided(request, verdict, asked)
@@ -186,7 +186,7 @@ class Proxy:
             text = "its answer is sensitive and could reach a model; ask with a client of your own."
             raise Refused(verdict.rule, text, 403)
         body = await _body(request)
-        question = asked_digest(self._asker(request), request.method, request.raw_path, body.decode(errors="replace"))
+        question = asked_digest(self._asker(request), request.method, request.raw_path, body)
         if not self._broker.stopped and (granted := self._answers.granted(question)):
             self._journal.passed({**self._line(request, verdict), "granted": granted})
             return await self._pass(request, verdict, body)

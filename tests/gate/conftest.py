@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from assistant.domain.action import Action
-from assistant.domain.proposal import Answer, Decision, Origin, Proposal
+from assistant.domain.proposal import Answer, Decision, Origin, Proposal, ProposalState
 from assistant.domain.target import Target
-from assistant.gate.control import ControlClient
+from assistant.errors import GateError
+from assistant.gate.control import ControlClient, GateRefusedError
 from assistant.gate.process import Running, start
 from assistant.gate.settings import Settings
 from tests.gate.scripted import DEPLOYMENT, ApiServer
@@ -34,6 +35,17 @@ def says(proposal: Proposal, answer: Answer = Answer.APPROVE, **changes: Any) ->
         "digest": proposal.digest, "by": "grace", "shown": CARD, "typed_name": proposal.typed_name, **changes,
     }  # fmt: skip
     return Decision(proposal.id, answer=answer, at=datetime.now(UTC), **values)
+
+
+async def not_decided(control: ControlClient, decision: Decision) -> str:
+    """Hand over a decision that does not count; the proposal waits as before. Returns the gate's sentence."""
+    with pytest.raises(GateRefusedError) as caught:
+        await control.decide(decision)
+    assert caught.value.code == "not-decided"
+    assert {p.id: s for p, s in await control.proposals()}[decision.proposal] is ProposalState.OPEN
+    with pytest.raises(GateError):
+        await control.execute(decision.proposal)
+    return caught.value.meaning
 
 
 @dataclass

@@ -23,7 +23,7 @@ from assistant.gate.process import SystemClock, start
 from assistant.gate.settings import RuleSettings, Settings
 from assistant.policy.api_path import Refused
 from assistant.policy.contexts import ContextPolicy
-from tests.gate.conftest import MERGE, OURS, SCALE, WEB, Lab, lab, says
+from tests.gate.conftest import MERGE, OURS, SCALE, WEB, Lab, lab, not_decided, says
 from tests.gate.scripted import DEPLOYMENT
 from tests.gate.test_holding import PATCH, held
 
@@ -192,7 +192,7 @@ class TestProtectedNamespaces:
             assert [(p.request_class, p.typed_name) for p, _ in found] == [(RequestClass.CRITICAL, "web")] * 2
             for proposal, _ in found:
                 assert "protected-namespace" in proposal.risk.reasons[0]
-                assert await here.control.decide(says(proposal, typed_name="")) is State.REFUSED
+                assert await not_decided(here.control, says(proposal, typed_name=""))
             await here.control.withdraw(next(p.id for p, _ in found if p.id != ours.id))
             assert (await asked)[0] == 403
 

@@ -13,7 +13,7 @@ import pytest
 
 from assistant.domain.action import RiskLevel
 from assistant.domain.proposal import CheckResult, LineOrigin, ProposalState
-from tests.gate.conftest import MERGE, OURS, SCALE, lab, says
+from tests.gate.conftest import MERGE, OURS, SCALE, lab, not_decided, says
 from tests.gate.recorded import (
     APPS,
     JSON,
@@ -466,7 +466,7 @@ class TestTheWayBack:
             assert not undo.approvable
             assert check(undo, "expected").text.startswith("/spec/replicas is 7 now and not 5")
             assert undo.approvable_if
-            assert await here.control.decide(says(undo)) is ProposalState.REFUSED
+            assert await not_decided(here.control, says(undo))
 
     async def test_goes_on_where_something_else_moved(self, tmp_path: Path) -> None:
         async with shop(tmp_path, *running()) as here:

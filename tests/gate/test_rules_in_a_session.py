@@ -19,7 +19,7 @@ from assistant.session.clock import SystemClock
 from assistant.session.door import RecordedGate
 from assistant.session.runner import Parts, Session
 from assistant.store.log import SessionStore
-from tests.gate.conftest import SCALE, Lab
+from tests.gate.conftest import SCALE, Lab, lab
 from tests.gate.scripted import DEPLOYMENT
 from tests.gate.test_two_people import ADA, WHY, strict
 from tests.session.scripted import OPENED, ScriptedWorkflow
@@ -60,6 +60,17 @@ async def held(here: Lab, session: Session) -> AsyncIterator[asyncio.Task[int]]:
     await until(lambda: session.case.waiting)
     yield asked
     await asked
+
+
+async def test_a_decision_that_does_not_count_leaves_the_change_waiting(tmp_path: Path) -> None:
+    async with lab(tmp_path) as here, watching(here) as session, held(here, session) as asked:
+        proposal = session.case.waiting[0].proposal
+        with pytest.raises(GateError, match="on screen") as caught:
+            await session.decide(proposal.id, Answer.APPROVE, shown="")
+        assert caught.value.code == "not-decided"
+        assert [item.proposal.id for item in session.case.waiting] == [proposal.id]
+        assert await session.decide(proposal.id, Answer.APPROVE, shown=SHOWN) is ProposalState.APPROVED
+        assert await asked == 200
 
 
 async def test_a_missing_second_person_leaves_the_change_waiting(tmp_path: Path) -> None:

@@ -103,6 +103,23 @@ async def test_a_token_under_review_is_shown_and_kept_nowhere(here: Lab) -> None
         assert TOKEN.encode() not in file.read_bytes()
 
 
+async def test_a_yes_to_a_text_is_none_to_bytes_that_only_look_like_it(here: Lab) -> None:
+    text = json.dumps({"kind": "TokenReview", "spec": {"token": TOKEN + "\ufffd"}}, ensure_ascii=False)
+    headers = {"Content-Type": "application/json"}
+    async with foreign(here) as client:
+        task = asyncio.create_task(_post(client, text.encode(), headers))
+        await here.control.decide(says(await held(here.control)))
+        assert await task == 201
+        for not_text in (b"\xff", b"\xfe", b"\xed\xa0\x80"):
+            assert await _post(client, text.encode().replace("\ufffd".encode(), not_text), headers) in (400, 415)
+    assert asked(here, REVIEW) == 1
+
+
+async def _post(client: aiohttp.ClientSession, body: bytes, headers: dict[str, str]) -> int:
+    async with client.post(REVIEW, data=body, headers=headers) as answer:
+        return answer.status
+
+
 async def test_our_own_session_never_gets_one(here: Lab) -> None:
     async with foreign(here) as client:
         task = asyncio.create_task(get(client))

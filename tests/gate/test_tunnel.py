@@ -19,7 +19,7 @@ from assistant.domain.action import RequestClass
 from assistant.domain.proposal import Answer, CheckResult, Proposal, ProposalState
 from assistant.gate.broker import Held
 from assistant.store.sqlite import StoreFullError
-from tests.gate.conftest import Lab, lab, says
+from tests.gate.conftest import Lab, lab, not_decided, says
 from tests.gate.test_holding import held
 from tests.gate.upgrading import PODS, Arrived, Upgrading, echo, pod, switch
 
@@ -202,7 +202,7 @@ async def test_a_command_that_cannot_be_shown_whole_cannot_be_approved(tmp_path:
         proposal = await held(here.control)
         assert value not in repr(proposal)
         assert "looks secret" in proposal.not_approvable
-        assert await here.control.decide(says(proposal)) is State.REFUSED
+        assert await not_decided(here.control, says(proposal))
         assert upstream(here).opened == []
 
 
@@ -395,8 +395,8 @@ async def test_the_name_has_to_be_typed(tmp_path: Path) -> None:
     async with door(tmp_path) as here, wire(here) as client:
         await client.ask("GET", EXEC, WEBSOCKET)
         proposal = await held(here.control)
-        assert await here.control.decide(says(proposal, typed_name="")) is State.REFUSED
-        assert await here.control.decide(says(proposal, typed_name="web-2")) is State.REFUSED
+        assert await not_decided(here.control, says(proposal, typed_name=""))
+        assert await not_decided(here.control, says(proposal, typed_name="web-2"))
         assert upstream(here).opened == []
 
 

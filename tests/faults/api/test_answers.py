@@ -12,7 +12,7 @@ from assistant.domain.view import Knowledge
 from assistant.errors import GateError, PilothouseError
 from tests.faults.api.bench import Bench, bench
 from tests.faults.api.wire import DEPLOYMENT, PODS, Fault, Wire, answering, failing, http_date
-from tests.gate.conftest import says
+from tests.gate.conftest import not_decided, says
 
 State = ProposalState
 LOGIN = b"<html>\x1b[2J<title>Sign in</title>" + b"<p>corporate proxy</p>" * 40 + b"</html>"
@@ -170,7 +170,7 @@ class TestHostileWords:
         assert not proposal.approvable
         assert "denied the request" in proposal.not_approvable
         assert clean(proposal.not_approvable)
-        assert await it.lab.control.decide(says(proposal)) is State.REFUSED
+        assert await not_decided(it.lab.control, says(proposal))
 
     async def test_a_conflict_leads_to_a_new_proposal_and_no_rebase(self, it: Bench) -> None:
         outcome = await it.change(failing(409, "the object has been modified"))
