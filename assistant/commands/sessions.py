@@ -130,9 +130,10 @@ def _list(settings: Settings, limit: int, text: str, form: str) -> int:
         row = item.row
         status = "interrupted" if item.interrupted else row.status
         when = row.opened_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        title = safe(row.title or _untitled(row.mind), multiline=False)[:TITLE_WIDTH]
+        title = (row.title or _untitled(row.mind))[:TITLE_WIDTH]
         place = safe(f"{row.context}/{row.namespace or 'all'}", multiline=False)
-        print(f"{row.id}  {when}  {place:32.32}  {row.result or row.verdict or status:12.12}  {title}")
+        said = safe(row.result or row.verdict or status, multiline=False)
+        print(safe(f"{row.id}  {when}  {place:32.32}  {said:12.12}  {title}", multiline=False))
     return 0
 
 

@@ -114,8 +114,8 @@ class Gate(Protocol):
     async def decide(self, decision: Decision) -> ProposalState:
         """Hand over a person's decision. Returns the state it led to (EXPIRED and WITHDRAWN are values).
 
-        Raises GateError with code `not-decided` where the proposal still waits: the decision is about other bytes, lacks
-        what was shown or the typed name, a second person is missing, or the gate has sent as much as it may for now.
+        Raises GateError with code `not-decided` where the proposal still waits: the decision is about other bytes,
+        what was shown or the typed name is missing, so is a second person, or the gate has sent what it may for now.
         """
         ...
 

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
+
+import msgspec
 
 from assistant.domain import event as ev
 from assistant.domain.proposal import BREAK_GLASS, ProposalState
 from assistant.errors import UsageError
 from assistant.store.chain import GENESIS
-from assistant.store.sqlite import Connection
+from assistant.store.sqlite import Connection, StoreDamagedError
 from assistant.wire import convert, to_builtins
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TITLE_CHARACTERS: Final = 120
 MAX_ROWS: Final = 1000
+DAMAGED_TITLE: Final = "(this entry of the list is damaged: sessions verify)"
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,8 @@ class SessionRow:
     """What the list shows of a session without reading its events.
 
     `title` is the first question, `verdict` and `status` those of the last turn (`open`, `running`, `waiting`,
-    `done`, `stopped`, `closed`). A session that says `running` while nobody holds its claim was interrupted.
+    `done`, `stopped`, `closed`, or `damaged` where the entry cannot be read). A session that says `running` while
+    nobody holds its claim was interrupted.
     `head` is the hash of the last event.
     """
 
@@ -142,14 +147,17 @@ def rows(connection: Connection, *, limit: int, offset: int = 0, text: str = "",
         f"select {', '.join(COLUMNS)} from sessions where {' and '.join(where)}"  # noqa: S608
         " order by last_at desc, id desc limit :limit offset :offset"
     )
-    return [_row(item) for item in connection.query(sql, parameters)]
+    return [_listed(item) for item in connection.query(sql, parameters)]
 
 
 def row(connection: Connection, session: str) -> SessionRow | None:
-    """Return one session's row, None when there is no such session."""
+    """Return one session's row, None when there is no such session. Raises StoreDamagedError for an unreadable one."""
     sql = f"select {', '.join(COLUMNS)} from sessions where id = ?"  # noqa: S608 - column names of a dataclass
     found = connection.query(sql, (session,))
-    return _row(found[0]) if found else None
+    try:
+        return _row(found[0]) if found else None
+    except msgspec.ValidationError as error:
+        raise _damaged(f"The list's entry of session {session!r}", error) from error
 
 
 def find(connection: Connection, prefix: str) -> str:
@@ -185,7 +193,23 @@ def search(connection: Connection, text: str, *, limit: int = 50) -> list[Hit]:
         " where events_fts match ? order by rank limit ?",
         (match_expression(text), max(1, min(limit, MAX_ROWS))),
     )
-    return [convert(Hit, dict(item)) for item in found]
+    try:
+        return [convert(Hit, dict(item)) for item in found]
+    except msgspec.ValidationError as error:
+        raise _damaged("An event that matches", error) from error
+
+
+def _listed(item: Any) -> SessionRow:
+    try:
+        return _row(item)
+    except msgspec.ValidationError:
+        # One spoilt entry must not hide the others; its events may well be whole.
+        return SessionRow(str(item["id"]), _NEVER, _NEVER, title=DAMAGED_TITLE, status="damaged")
+
+
+def _damaged(what: str, error: msgspec.ValidationError) -> StoreDamagedError:
+    hint = "`pilothouse sessions verify` says what is damaged; the events themselves may be whole."
+    return StoreDamagedError(f"{what} cannot be read.", hint, detail=str(error)[:200])
 
 
 def _row(item: Any) -> SessionRow:

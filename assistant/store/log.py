@@ -166,8 +166,9 @@ class SessionStore:
     # Reading
 
     def load(self, session: str) -> Loaded:
-        """Return the events of a session, up to the first one that cannot be read."""
-        self.row(session)
+        """Return the events of a session, up to the first one that cannot be read. Raises StoreError for none."""
+        if not self._reader.query("select 1 from sessions where id = ?", (session,)):
+            raise _unknown(session)
         events: list[Event] = []
         for item in self._links(session):
             if item.seq != len(events) + 1:
@@ -206,10 +207,10 @@ class SessionStore:
         return strays(self._reader)
 
     def row(self, session: str) -> SessionRow:
-        """Return what the list shows of one session. Raises StoreError when there is none with this id."""
+        """Return what the list shows of one session. Raises StoreError when there is none, or a damaged one."""
         found = index.row(self._reader, session)
         if found is None:
-            raise StoreError(f"There is no session {session!r}.", "`pilothouse sessions list` shows them.")
+            raise _unknown(session)
         return found
 
     def find(self, prefix: str) -> str:
@@ -324,3 +325,7 @@ class SessionStore:
 
     def _links(self, session: str) -> list[Link]:
         return links_of(self._reader, session)
+
+
+def _unknown(session: str) -> StoreError:
+    return StoreError(f"There is no session {session!r}.", "`pilothouse sessions list` shows them.")

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -187,6 +188,22 @@ class TestList:
             assert [row.id for row in store.sessions(text="down in s2")] == ["s2"]
             assert [row.id for row in store.sessions(text="imagepull")] == ["s2", "s1"]
             assert store.sessions(context="nowhere") == []
+
+    @pytest.mark.parametrize("spoilt", ["opened_at = 'yesterday'", "last_at = ''", "opened_at = last_at || char(27)"])
+    def test_an_entry_that_cannot_be_read_hides_no_other(self, tmp_path: Path, spoilt: str) -> None:
+        with SessionStore.open(tmp_path / "s.db") as store:
+            filled(store, "s1", 10)
+            filled(store, "s2", 4, AT + timedelta(days=1))
+        with closing(sqlite3.connect(tmp_path / "s.db")) as raw:
+            raw.execute(f"update sessions set {spoilt} where id = 's1'")  # noqa: S608 - literals above
+            raw.commit()
+        with SessionStore.open(tmp_path / "s.db") as store:
+            listed = {row.id: row for row in store.sessions()}
+            assert listed["s2"].title == "why is web down in s2?"
+            assert listed["s1"].status == "damaged" and "sessions verify" in listed["s1"].title
+            with pytest.raises(StoreDamagedError, match="s1"):
+                store.row("s1")
+            assert len(store.load("s1").events) == 10, "its events are whole"
 
     def test_a_foreign_change_in_an_idle_session_does_not_make_it_look_interrupted(self, tmp_path: Path) -> None:
         change = proposal(1, patch(), Origin("client", "kubectl"))
