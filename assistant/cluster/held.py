@@ -296,11 +296,12 @@ def _without(metadata: msgspec.Raw, managed: msgspec.Raw) -> bytes:
 
     They are the last field of ObjectMeta, and so of its JSON; elsewhere they stay, until it is decoded.
     """
-    text, last = bytes(memoryview(metadata)), bytes(memoryview(managed))
+    text, last = memoryview(metadata), memoryview(managed)
     end = len(text) - len(last) - 1
-    if end > len(_MANAGED) and text[end:-1] == last and text[end - len(_MANAGED) : end] == _MANAGED:
-        return b"%b}" % text[: end - len(_MANAGED)]
-    return text
+    start = end - len(_MANAGED)
+    if start > 0 and text[end:-1] == last and bytes(text[start:end]) == _MANAGED:
+        return bytes(text[:start]) + b"}"
+    return bytes(text)
 
 
 def _health(meta: _Meta, status: _Status) -> tuple[bool, bool]:

@@ -196,6 +196,10 @@ class Recent:
         if len(self._things) > self._most:
             self._things.popleft().forget()
 
+    def clear(self) -> None:
+        """Let go of the objects: with them it is a circle, which else waits for a collection."""
+        self._things.clear()
+
 
 class KeptThing(Thing):
     """An object that is kept as bytes. Reads like any other."""

@@ -317,6 +317,10 @@ class ClusterView:
         """Return the newest time that any object carries: the time of the snapshot, also for a recorded one."""
         return self._now
 
+    def close(self) -> None:
+        """Say that nothing more is asked of this view, so that a large one is freed at once."""
+        self._recent.clear()
+
     @property
     def decoded(self) -> int:
         """Return how many of the objects that are kept as bytes were decoded, each time counted."""

@@ -77,6 +77,7 @@ class KubeReader:
         """Forget everything but the discovery, so that the next reads see the cluster as it is now."""
         self._done = set()
         self._locks = defaultdict(asyncio.Lock)
+        self.view.close()
         self.view = ClusterView(namespace)
         return self.view
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -187,6 +189,21 @@ async def test_steps_that_run_together_share_each_read(api: tuple[FakeApi, Clust
     reader.refresh("shop")
     await reader.read([("secrets", "shop")], notes)
     assert fake.seen["/api/v1/namespaces/shop/secrets"] == 2
+
+
+async def test_a_view_that_was_read_anew_is_freed_at_once(api: tuple[FakeApi, ClusterClient]) -> None:
+    _, client = api
+    reader, notes = KubeReader(client, Still()), Notes()
+    reader.begin("t1", "shop")
+    await reader.read([("pods", "shop")], notes)
+    assert reader.view.all("pods")[0].raw["metadata"]["name"] == "p0"
+    old = weakref.ref(reader.view._recent)
+    gc.disable()
+    try:
+        reader.refresh("shop")
+        assert old() is None, "the decoded pods and the record of them hold each other"
+    finally:
+        gc.enable()
 
 
 async def test_no_value_of_a_secret_reaches_the_view_or_a_quote(api: tuple[FakeApi, ClusterClient]) -> None:
