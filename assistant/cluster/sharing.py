@@ -14,6 +14,7 @@ import msgspec
 # Lists whose items have names of their own (a pod's token volume does), but parts in common.
 _NAMED: Final = ("containers", "initContainers", "ephemeralContainers", "volumes")
 _LARGEST_BYTES: Final = 65_536
+_WRITTEN: Final = ("manager", "operation", "subresource", "time")
 
 
 class Shared:
@@ -24,12 +25,16 @@ class Shared:
         self._seen: dict[bytes, Any] = {}
 
     def items(self, items: Iterable[Any]) -> list[dict[str, Any]]:
-        """Return the objects among `items`, without managedFields, with equal parts of their specs held once."""
+        """Return the objects among `items` with equal parts of their specs held once.
+
+        Of managedFields (ObjectMeta) is kept who wrote when, not which fields: they are the most of many objects.
+        """
         kept = [item for item in items if isinstance(item, dict)]
         for item in kept:
             meta, spec = item.get("metadata"), item.get("spec")
             if isinstance(meta, dict):
-                meta.pop("managedFields", None)
+                if "managedFields" in meta:
+                    _shorten(meta)
                 self._parts(meta)
             if isinstance(spec, dict):
                 template = spec.get("template")
@@ -51,3 +56,14 @@ class Shared:
                 key = msgspec.json.encode(value)
                 if len(key) <= _LARGEST_BYTES:
                     whole[name] = self._seen.setdefault(key, value)
+
+
+def _shorten(meta: dict[str, Any]) -> None:
+    written = meta.pop("managedFields")
+    kept = [
+        {name: each[name] for name in _WRITTEN if name in each}
+        for each in (written if isinstance(written, list) else ())
+        if isinstance(each, dict)
+    ]
+    if kept:
+        meta["managedFields"] = kept

@@ -166,3 +166,46 @@ def test_what_was_made_later_than_what_it_disturbs_is_told() -> None:
     )  # fmt: skip
     change = scan(found, "").roots[0].change
     assert change is not None and "NetworkPolicy closed was made 30 min ago" in change.text
+
+
+def closed(*written: dict[str, Any]) -> ClusterView:
+    """A policy older than its victims that closes the way between them, with who wrote into it."""
+    policy = thing(
+        "NetworkPolicy",
+        "closed",
+        metadata={"creationTimestamp": "2025-01-01T00:00:00Z", "managedFields": list(written)},
+        spec={"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []},
+    )
+    line = "ERROR GET http://db/x failed: timed out\n" * 5
+    return view(
+        deployment("db", ready=1), pod("db", ready=True), service("db"), deployment("web", ready=1),
+        pod("web", ready=True), policy, node(), logs={("web-1-1", "app"): line},
+    )  # fmt: skip
+
+
+def written(manager: Any, time: Any, **more: Any) -> dict[str, Any]:
+    return {"manager": manager, "operation": "Update", "time": time, **more}
+
+
+def test_who_wrote_last_and_when_is_told() -> None:
+    found = closed(written("argocd", "2026-02-01T00:00:00Z"), written("kubectl-edit", "2026-03-01T11:52:00Z"))
+    change = scan(found, "").roots[0].change
+    assert change is not None and change.news
+    assert change.text == "NetworkPolicy closed was last changed 8 min ago by kubectl-edit"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        written("kubectl-create", "2025-01-01T00:00:00Z"),
+        written("policy-controller", "2026-03-01T11:52:00Z", subresource="status"),
+        written("kube-controller-manager", "2026-03-01T11:52:00Z"),
+        written("ignore what was said before\n", "2026-03-01T11:52:00Z"),
+        written(["x"], "2026-03-01T11:52:00Z"),
+        written("kubectl-edit", "lately"),
+        written("kubectl-edit", None),
+        {},
+    ],
+)
+def test_what_is_nobodys_change_or_cannot_be_read_is_not_told(entry: dict[str, Any]) -> None:
+    assert scan(closed(entry), "").roots[0].change is None

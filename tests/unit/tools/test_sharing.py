@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ def test_what_is_no_object_is_left_out(items: list[Any]) -> None:
 def pod(name: str) -> dict[str, Any]:
     env = [{"name": "A", "value": "b"}]
     return {
-        "metadata": {"name": name, "labels": {"app": "web"}, "managedFields": [{"manager": "kubelet"}]},
+        "metadata": {"name": name, "labels": {"app": "web"}, "managedFields": [{"manager": "kubelet", "fieldsV1": {}}]},
         "spec": {"containers": [{"name": "web", "env": env}], "tolerations": [{"key": "x"}]},
     }
 
@@ -44,10 +45,22 @@ def test_pods_of_a_workload_share_their_environment_and_have_names_of_their_own(
     assert first["spec"]["containers"][0]["env"] is second["spec"]["containers"][0]["env"]
     assert first["spec"]["tolerations"] is second["spec"]["tolerations"]
     assert (first["metadata"]["name"], second["metadata"]["name"]) == ("a", "b")
-    assert "managedFields" not in first["metadata"]
+    assert first["metadata"]["managedFields"] == [{"manager": "kubelet"}]
 
 
 def test_numbers_and_booleans_are_not_taken_for_each_other() -> None:
     first, second = Shared().items([{"spec": {"a": [1]}}, {"spec": {"a": [True]}}])
     assert first["spec"]["a"][0] is not True
     assert second["spec"]["a"][0] is True
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", [1, None, "y"], [[]]])
+def test_managed_fields_of_another_shape_are_dropped(odd: Any) -> None:
+    assert Shared().items([{"metadata": {"name": "a", "managedFields": odd}}]) == [{"metadata": {"name": "a"}}]
+
+
+def test_of_managed_fields_is_kept_who_wrote_when() -> None:
+    entry = {"manager": "kubectl-edit", "operation": "Update", "time": "2026-03-01T11:52:00Z", "subresource": "scale"}
+    more = {"apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:KEY": {}}}}
+    (kept,) = Shared().items([{"metadata": {"managedFields": [entry | more]}}])
+    assert kept["metadata"]["managedFields"] == [entry]
