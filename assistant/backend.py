@@ -189,6 +189,7 @@ class Backend:
             "kubeconfig_out": _text(self._out),
             "clients": {name: str(path) for name, path in self._clients.items()},
             "production": False if recorded else None,
+            "recorded": bool(recorded),
             "hold_seconds": settings.hold_seconds,
             "open_seconds": settings.open_seconds,
             "exec_allow": list(settings.exec_allow),

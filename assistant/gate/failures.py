@@ -185,5 +185,13 @@ def skew_note(date: str, now: float) -> str:
     if abs(ahead) < CLOCK_SKEW_SECONDS:
         return ""
     word = "ahead of" if ahead > 0 else "behind"
-    text = f"The API server's clock is {abs(ahead) / 60:.0f} min {word} this machine's"
+    minutes = abs(ahead) / 60
+    far = (
+        f"{minutes:.0f} min"
+        if minutes < 120
+        else f"{minutes / 60:.0f} h"
+        if minutes < 2880
+        else f"{minutes / 1440:.0f} days"
+    )
+    text = f"The API server's clock is {far} {word} this machine's"
     return f"{text}: tokens and certificates may count as expired or not yet valid, and ages here are wrong by that."

@@ -79,6 +79,7 @@ async def start(settings: Settings) -> Running:
     gate = secrets.token_hex(6)
     clock = SystemClock()
     upstream = await asyncio.to_thread(load, settings.kubeconfig, settings.context, settings.exec_allow)
+    upstream.looks_at_clock = not settings.recorded
     try:
         cluster = await identify(upstream)
     except BaseException:

@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `exec_allow` lists the credential plugins that may run, by absolute path; empty means none. `rules` say what holds
     in which context; `mode` "observe" and a `production` hold in this one whatever they say. `approvers` are public
     keys by name, `own_key` is the one that does not count as a second person's. `sources` says where lists come from.
+    `recorded` says that the cluster is a recording, whose clock is that of then.
     """
 
     state_dir: str
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approvers: dict[str, str] = {}
     own_key: str = ""
     sources: dict[str, str] = {}
+    recorded: bool = False
 
 
 def check(settings: Settings) -> None:

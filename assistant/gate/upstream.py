@@ -83,10 +83,10 @@ class Upstream:
     notes: tuple[str, ...] = ()
     distrusted: Callable[[str], None] = lambda why: None
     generation: int = 0
+    looks_at_clock: bool = True
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _no_login_until: float = 0.0
-    _looked_at_clock: bool = False
 
     async def authorization(self) -> dict[str, str]:
         """Return the credential header; what has run out is fetched anew. Raises ClusterError where it cannot be."""
@@ -196,8 +196,8 @@ class Upstream:
         except aiohttp.ClientConnectorCertificateError as error:
             self.distrusted(named(error).meaning)
             raise
-        if not self._looked_at_clock:
-            self._looked_at_clock = True
+        if self.looks_at_clock:
+            self.looks_at_clock = False
             note = skew_note(response.headers.get("Date", ""), time.time())
             self.notes = (*self.notes, note) if note else self.notes
         return response, generation

@@ -46,6 +46,7 @@ def test_a_person_finds_the_cause_approves_the_change_sees_it_heal_and_replays_i
         terminal.press("enter")
         terminal.wait_for("The shop front page returns no response since the release")
         terminal.wait_for("REC")
+        assert "warning" not in terminal.text(), "nothing is wrong with practising"
         terminal.press("enter")
         terminal.wait_for("1 approval")
         terminal.wait_for(r"web-frontend:5\.")

@@ -207,12 +207,19 @@ class TestAnApiThatWasRemoved:
 
 
 class TestClocksThatDiffer:
-    @pytest.mark.parametrize(("hours", "said"), [(1, "60 min ahead of"), (-1, "60 min behind")])
+    @pytest.mark.parametrize(
+        ("hours", "said"), [(1, "60 min ahead of"), (-1, "60 min behind"), (-5, "5 h behind"), (99, "4 days ahead of")]
+    )
     async def test_by_an_hour_are_named(self, tmp_path: Path, hours: int, said: str) -> None:
         wire = Wire(date=lambda: http_date(datetime.now(UTC) + timedelta(hours=hours)))
         async with bench(tmp_path, wire) as it:
             (note,) = (await it.lab.control.info()).notes
         assert said in note
+
+    async def test_are_what_a_recorded_cluster_is_expected_to_have(self, tmp_path: Path) -> None:
+        wire = Wire(date=lambda: http_date(datetime.now(UTC) - timedelta(days=30)))
+        async with bench(tmp_path, wire, recorded=True) as it:
+            assert (await it.lab.control.info()).notes == ()
 
     @pytest.mark.parametrize("seconds", [0, 60, -60])
     async def test_by_little_are_not_worth_a_word(self, tmp_path: Path, seconds: int) -> None:
