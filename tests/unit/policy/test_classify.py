@@ -112,6 +112,13 @@ def test_what_acts_or_is_not_known_is_critical(method: str, target: str) -> None
     assert classify(method, target).request_class is C
 
 
+@pytest.mark.parametrize("holder", ["namespaces/a/pods/b", "namespaces/a/services/b", "nodes/b"])
+@pytest.mark.parametrize("end", ["exec", "attach", "portforward", "proxy", "proxy/", "proxy/metrics?x=1"])
+def test_a_connection_is_known_as_one_by_its_rule(holder: str, end: str) -> None:
+    verdict = classify("GET", f"/api/v1/{holder}/{end}")
+    assert (verdict.request_class, verdict.rule) == (C, f"connect-{end.split('/')[0]}")
+
+
 @pytest.mark.parametrize(
     "target",
     [
