@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
@@ -115,14 +118,17 @@ class TestForeignFiles:
                 read(lines)
 
     def test_a_bomb_is_not_unpacked(self) -> None:
-        import base64
-        import zlib
-
         bomb = base64.b64encode(zlib.compress(b"0" * 50_000_000, 9)).decode()
         line = json.dumps({"body": "0" * 64, "size_bytes": 10, "zlib": bomb}).encode() + b"\n"
         found = read([LINES[0], line, *LINES[1:]])
-        with pytest.raises(RecordingError, match="damaged"):
-            found.body("0" * 64)
+        tracemalloc.start()
+        try:
+            with pytest.raises(RecordingError, match="damaged"):
+                found.body("0" * 64)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak_bytes < 1_000_000
 
     def test_a_claimed_huge_text_is_refused(self) -> None:
         line = json.dumps({"body": "0" * 64, "size_bytes": 2**62, "zlib": "AAAA"}).encode() + b"\n"

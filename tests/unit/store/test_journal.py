@@ -62,10 +62,13 @@ def test_the_file_itself_takes_no_second_intent_and_no_second_end(tmp_path: Path
         journal.outcome(Outcome(MADE.id, ProposalState.FAILED, START))
     journal.close()
     with sqlite3.connect(tmp_path / "journal.db") as raw:
-        row = "INSERT INTO entries (proposal, gate, at, kind, cluster, data) VALUES (?, 'g', 'now', ?, 'c-1', '{}')"
+        names = "proposal, gate, at, kind, cluster, data, prev_hash, hash"
+        row = f"INSERT INTO entries ({names}) VALUES (?, 'g', 'now', ?, 'c-1', '{{}}', 'p', 'h')"  # noqa: S608 - no input
         for kind in ("intent", "outcome", "unknown"):
-            with pytest.raises(sqlite3.IntegrityError):
+            with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
                 raw.execute(row, (MADE.id, kind))
+        raw.execute(row, (MADE.id, "passed"))
+        raw.rollback()
         for statement in ("UPDATE entries SET data = '{}'", "DELETE FROM entries"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 raw.execute(statement)
