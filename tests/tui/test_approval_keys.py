@@ -62,6 +62,17 @@ def test_a_locked_card_never_runs(locks: Locks, steps: list[str | float]) -> Non
     assert Move.RUN not in {guard.press(s, locks) for s in steps if isinstance(s, str)}
 
 
+@pytest.mark.parametrize("locks", [Locks("expired"), Locks(unread=True), Locks(name_missing=True)])
+def test_each_lock_alone_stops_arming_and_running(locks: Locks) -> None:
+    guard = Guard(lambda: 10.0)
+    guard._quiet_until = 0.0
+    assert guard.press("a", locks) is Move.LOCKED
+    assert guard.press("enter", locks) is Move.DROPPED
+    assert guard.press("a", Locks()) is Move.ARMED
+    assert guard.press("enter", locks) is Move.LOCKED
+    assert locks.reason
+
+
 @asynccontextmanager
 async def waiting(
     made: Proposal | None = None, size: tuple[int, int] = (120, 36), *, settle: bool = True
@@ -128,7 +139,7 @@ async def test_any_other_key_disarms(between: str) -> None:
 async def test_arming_ends_after_ten_seconds() -> None:
     async with waiting() as (_, pilot, session, clock):
         await pilot.press("a")
-        clock.advance(ARMED_SECONDS)
+        clock.advance(10.0)
         await pilot.press("enter")
         assert session.decisions == []
 
@@ -191,6 +202,20 @@ async def test_a_critical_change_needs_its_name_typed_and_ignores_paste() -> Non
         await pilot.press("a", "enter")
         await settled(pilot, clock)
         assert [d.typed_name for d in session.decisions] == ["pg-data-0"]
+
+
+@pytest.mark.parametrize("typed", ["", "pg-data", "PG-DATA-0", "pg-data-1"])
+async def test_a_critical_change_is_locked_with_another_name_also_once_the_field_is_left(typed: str) -> None:
+    async with waiting(critical()) as (app, pilot, session, clock):
+        await pilot.press(*typed)
+        await settled(pilot, clock)
+        app.screen.query_one("#diff").focus()
+        await settled(pilot, clock)
+        await pilot.press("G", "a", "enter")
+        await settled(pilot, clock)
+        assert session.decisions == []
+        assert isinstance(app.screen, ApprovalsScreen)
+        assert not app.screen.guard.armed_seconds
 
 
 async def test_a_name_that_begins_with_the_object_s_name_cannot_arm_by_its_next_letters() -> None:
