@@ -1,0 +1,118 @@
+"""Checks what a model claims against the evidence that it was shown. Pure: no claim passes because it sounds right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agents.model.answer import Cause, ModelAnswer, Quoted
+from assistant.domain.target import Target
+
+MIN_QUOTE_CHARACTERS: Final = 4
+"""A shorter quote stands nearly everywhere and shows nothing."""
+_CITED: Final = re.compile(r"\[(E\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One piece of evidence as the model saw it, or more of the same text."""
+
+    id: str
+    text: str
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A cause with what is wrong with its evidence; without faults it is supported."""
+
+    cause: Cause
+    faults: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+    @property
+    def supported(self) -> bool:
+        """Say whether evidence that was checked stands behind it."""
+        return not self.faults and bool(self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An answer after the check. `faults` are those of its text and of what it ruled out."""
+
+    answer: ModelAnswer
+    causes: tuple[Judged, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Say whether every claim is supported."""
+        return not self.faults and all(each.supported for each in self.causes)
+
+    @property
+    def repair(self) -> str:
+        """Return what the model is told to mend."""
+        lines = [f"- {each.cause.kind} {each.cause.name}: {fault}" for each in self.causes for fault in each.faults] + [
+            f"- {fault}" for fault in self.faults
+        ]
+        return "\n".join(
+            ["These claims do not stand on the evidence. Mend or drop them, and answer once more:", *lines]
+        )
+
+
+def check(answer: ModelAnswer, shown: Mapping[str, Shown]) -> Checked:
+    """Judge every cause, every thing ruled out and every id in the text."""
+    causes = tuple(_judged(cause, shown) for cause in answer.causes)
+    faults = [
+        f"[{name}] in the text is no evidence"
+        for name in dict.fromkeys(_CITED.findall(answer.text))
+        if name not in shown
+    ]
+    for ruled in answer.ruled_out:
+        faults += [
+            f"ruled out {ruled.what[:60]!r}: {fault}" for each in ruled.evidence if (fault := _fault(each, shown))
+        ]
+    return Checked(answer, causes, tuple(faults))
+
+
+def _judged(cause: Cause, shown: Mapping[str, Shown]) -> Judged:
+    faults, good = [], []
+    for each in cause.evidence:
+        fault = _fault(each, shown)
+        if fault:
+            faults.append(fault)
+        else:
+            good.append(each.id)
+    if not cause.evidence:
+        faults.append("it cites nothing")
+    elif good and not any(_is_in(cause, shown[name]) for name in good):
+        faults.append(f"none of {', '.join(good)} says anything of {cause.kind} {cause.name}")
+    return Judged(cause, tuple(faults), tuple(dict.fromkeys(good)))
+
+
+def _fault(quoted: Quoted, shown: Mapping[str, Shown]) -> str:
+    found = shown.get(quoted.id)
+    if found is None:
+        return f"there is no evidence {quoted.id!r}"
+    quote = _squeezed(quoted.quote)
+    if len(quote) < MIN_QUOTE_CHARACTERS:
+        return f"the quote {quote!r} from {quoted.id} is too short to show anything"
+    if quote not in _squeezed(found.text):
+        return f"{quote[:80]!r} does not stand in {quoted.id}"
+    return ""
+
+
+def _is_in(cause: Cause, found: Shown) -> bool:
+    target = found.target
+    if target is not None and (target.kind, target.name) == (cause.kind, cause.name):
+        return not cause.namespace or target.namespace in ("", cause.namespace)
+    # A name is a whole word of its kind: `web` is not in `web-2`, and it is in `deployment/web` and `"web"`. As a host
+    # name it goes on with its namespace.
+    end = r"(?![\w-]|\.\w)" + (rf"|(?=\.{re.escape(cause.namespace)}(?![\w-]))" if cause.namespace else "")
+    return bool(cause.name) and re.search(rf"(?<![\w.-]){re.escape(cause.name)}(?:{end})", found.text) is not None
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())

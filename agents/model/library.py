@@ -1,0 +1,42 @@
+"""LiteLLM, loaded when the first model is asked: importing it takes seconds, so it is done in a thread.
+
+Set before the import, because it acts on them while it is imported (measured with 1.97): without
+LITELLM_LOCAL_MODEL_COST_MAP it fetches its price list from the network, and with LITELLM_MODE other than PRODUCTION it
+takes a `.env` file of the working directory into the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from typing import Any
+
+_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+
+
+async def load() -> Any:
+    """Return the module, set up; loaded once."""
+    return await asyncio.to_thread(_import)
+
+
+def takes(library: Any, model: str, parameter: str) -> bool:
+    """Say whether a model's provider knows an optional parameter; one that is not known to LiteLLM is sent none."""
+    try:
+        return parameter in (library.get_supported_openai_params(model) or ())
+    except Exception:
+        # It raises for a name without a provider, which the call itself will name.
+        return False
+
+
+def _import() -> Any:
+    os.environ.update(_ENVIRONMENT)
+    library: Any = importlib.import_module("litellm")
+    library.telemetry = False
+    library.suppress_debug_info = True
+    # With drop_params it sends a request that was refused (422) once more, and returns None for the second refusal.
+    library.drop_params = False
+    library.num_retries = None
+    for hook in ("callbacks", "success_callback", "failure_callback", "_async_success_callback", "input_callback"):
+        setattr(library, hook, [])
+    return library
