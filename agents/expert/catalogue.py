@@ -18,18 +18,22 @@ from agents.expert.analyzers import (
     hosts,
     ingresses,
     jobs,
+    jobsets,
     machines,
     names,
     nodepools,
     nodes,
     queues,
+    ray,
     references,
     rollouts,
     scaling,
     scheduling,
     services,
+    serving,
     stateful,
     storage,
+    volcano,
 )
 from agents.expert.draft import Draft
 from assistant.domain.view import ClusterView
@@ -155,6 +159,10 @@ SUBJECTS = (
             ("appsets", appsets.analyze),
             ("queues", queues.analyze),
             ("admissions", admissions.analyze),
+            ("jobsets", jobsets.analyze),
+            ("volcano", volcano.analyze),
+            ("ray", ray.analyze),
+            ("serving", serving.analyze),
             ("finalizers", finalizers.analyze),
         ),
         (

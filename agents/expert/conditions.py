@@ -35,6 +35,7 @@ GOOD_WHEN_TRUE = frozenset(
         "AppDispatched",
         "AppReady",
         "Succeeded",
+        "PresetsCombined",
         # Envoy AI Gateway writes a rejection as type NotAccepted with status False.
         "NotAccepted",
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from agents.expert.analyzers.queues import LOCAL, QUEUE_LABEL, WORKLOADS, Waiting, waiting_of
+from agents.expert.analyzers.queues import LOCAL, QUEUE_LABEL, WORKLOADS, Waiting, owners_of, waiting_of
 from agents.expert.analyzers.statuses import untouched
 from agents.expert.conditions import age_of, path_of_condition, said, stale
 from agents.expert.draft import Draft, Fix, Level
@@ -58,6 +58,42 @@ def analyze(view: ClusterView) -> list[Draft]:
         draft = _judge(view, entry)
         if draft is not None:
             found.append(draft)
+    return found + _unclaimed(view)
+
+
+def _unclaimed(view: ClusterView) -> list[Draft]:
+    """Return suspended Jobs that ask for a queue and have no Workload: of a queue that does not exist, or unseen.
+
+    Where Kueue's API is not served nothing is said of Kueue: it is not installed, and whoever suspended the Job waits.
+    """
+    if not view.complete(WORKLOADS, view.namespace):
+        return []
+    claimed = {k for w in view.all(WORKLOADS) for k in (f"Job/{w.namespace}/{r.get('name')}" for r in owners_of(w))}
+    found = []
+    for job in view.all("jobs.batch"):
+        name = text(job.labels.get(QUEUE_LABEL))
+        if not name or job.at("spec.suspend") is not True or job.key in claimed or job.deleting:
+            continue
+        if job.rows("metadata.ownerReferences") or view.now - job.created < timedelta(minutes=2):
+            continue
+        field = f"metadata.labels['{QUEUE_LABEL}']"
+        known = [q.name for q in view.all(LOCAL, job.namespace)]
+        keys = frozenset({job.key})
+        cited = (view.cite(job, field, "spec.suspend"),)
+        if name not in known and view.complete(LOCAL, job.namespace):
+            near = nearest(name, known)
+            fixes = [set_path(job, field, near, f"Submit it to queue {near}", "that LocalQueue exists")] if near else []
+            last = outside(f"Or create LocalQueue {name} in namespace {job.namespace}", "right if the name is meant")
+            words = f"Job {job.name} waits in LocalQueue {name}, which does not exist in namespace {job.namespace}."
+            level, why, sure = Level.OBJECT, "", 0.9
+        else:
+            fixes, level, why, sure = [], Level.CALLER, "whether Kueue's controller runs", 0.5
+            last = outside(
+                "See whether Kueue's controller runs and handles Jobs", "it makes a Workload for each at once"
+            )
+            words = f"Job {job.name} is suspended for queue {name}, and Kueue has made no Workload of it."
+        draft = Draft("kueue", job.target, field, words, sure, level, cited, keys, keys, (*fixes, last), missing=why)
+        found.append(draft)
     return found
 
 

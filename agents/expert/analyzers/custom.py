@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import re
 
-from agents.expert.analyzers import appsets, devices, hosts, machines, queues, routes, statuses
+from agents.expert.analyzers import (
+    appsets,
+    devices,
+    hosts,
+    jobsets,
+    machines,
+    queues,
+    ray,
+    routes,
+    serving,
+    statuses,
+    volcano,
+)
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside
 from assistant.domain.view import ClusterView
@@ -15,7 +27,9 @@ BUILT_IN = re.compile(
 )
 
 
-JUDGED = frozenset((*appsets.KINDS, *hosts.KINDS, *machines.KINDS, *queues.KINDS))
+JUDGED = frozenset(
+    kind for owner in (appsets, hosts, jobsets, machines, queues, ray, serving, volcano) for kind in owner.KINDS
+)
 """Kinds that an analyzer of their own judges, and that their conditions alone would be told wrong of."""
 
 

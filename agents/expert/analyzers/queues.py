@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agents.expert.conditions import path_of_condition, said, stale
 from agents.expert.draft import Draft, Fix, Level
@@ -48,11 +49,13 @@ def _waiting(view: ClusterView, work: Thing) -> Waiting:
     # Looked up by resource, because other projects have objects of the same kinds.
     local = next((q for q in view.all(LOCAL, work.namespace) if q.name == work.text("spec.queueName")), None)
     cluster = _cluster_of(view, local) if local is not None else None
-    return Waiting(work, local, cluster, frozenset({work.key, *_owners(work)}))
+    jobs = (f"{r.get('kind')}/{work.namespace}/{r.get('name')}" for r in owners_of(work))
+    return Waiting(work, local, cluster, frozenset({work.key, *jobs}))
 
 
-def _owners(work: Thing) -> Iterable[str]:
-    return (f"{r.get('kind')}/{work.namespace}/{r.get('name')}" for r in work.rows("metadata.ownerReferences"))
+def owners_of(work: Thing) -> list[Mapping[str, Any]]:
+    """Return the references to the jobs that a Workload stands for."""
+    return work.rows("metadata.ownerReferences")
 
 
 def _cluster_of(view: ClusterView, local: Thing) -> Thing | None:

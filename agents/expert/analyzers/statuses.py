@@ -72,6 +72,41 @@ def told(view: ClusterView, thing: Thing, path: str, condition: Mapping[str, Any
     )
 
 
+def claim(
+    view: ClusterView,
+    thing: Thing,
+    category: str,
+    field: str,
+    words: str,
+    sure: float,
+    fixes: Iterable[Fix],
+    paths: Iterable[str] = (),
+    *,
+    level: Level | None = None,
+    more: Iterable[str] = (),
+    asks: str = "",
+) -> Draft:
+    """Return a claim of an object that runs pods: about it, its pods and `more` keys; it explains its owners too.
+
+    `words` follow kind and name. `paths` are quoted; without any the field is.
+    """
+    keys = below(view, thing) | frozenset(more)
+    place = level_of(thing) if level is None else level
+    return Draft(
+        category,
+        thing.target,
+        field,
+        f"{thing.kind} {thing.name} {words}.",
+        sure,
+        place,
+        (view.cite(thing, *(paths or (field,))),),
+        keys,
+        (keys if place < Level.POD else frozenset({thing.key})) | owners(view, thing),
+        tuple(fixes),
+        asks=asks,
+    )
+
+
 def level_of(thing: Thing) -> Level:
     """Return the level of an object's status: one that is owned stands below its owner, so that it may explain it."""
     return Level.TRAFFIC if thing.rows("metadata.ownerReferences") else Level.CALLER
