@@ -233,8 +233,8 @@ _WORDS = {"address": "address", "credentialsName": "credentials"}
 
 
 def _secret(view: ClusterView, host: Thing) -> Draft | None:
-    """Judge the Secret by itself: the operator says nothing until it tries it again."""
-    found = credentials(view, host)
+    """Judge the Secret by itself while a host registers; later the operator would have said that it is gone."""
+    found = credentials(view, host) if host.text("status.provisioning.state") in ("", "registering") else None
     if found is None:
         return None
     draft = _draft(view, host, found.field, f"will not be managed: {found.why}", 0.85, found.fixes, "spec.bmc")

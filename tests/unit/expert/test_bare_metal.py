@@ -163,6 +163,14 @@ ERRORS: dict[str, Row] = {
         ("r3-n7-bnc",),
         "Use Secret r3-n7-bmc",
     ),
+    "secret missing and nothing said yet": Row(
+        lambda: bmh(secret=False),
+        "baremetal",
+        HOST,
+        "spec.bmc.credentialsName",
+        ("will not be managed", "does not exist"),
+        "Create Secret",
+    ),
     "secret without password": Row(
         lambda: [
             *registering("Missing BMC connection detail 'password' in credentials", secret=False),
@@ -555,6 +563,7 @@ def test_a_host_in_error_that_still_runs_is_not_why_its_node_is_lost() -> None:
     [
         bmh(state="provisioned", image=IMAGE),
         bmh(state="available"),
+        bmh(state="provisioned", image=IMAGE, secret=False),
         bmh(state="externally provisioned", externallyProvisioned=True),
         bmh(state="available", online=False, status={"poweredOn": False}),
         bmh(state="inspecting", status={"operationHistory": {"inspect": {"start": SOON}}}),
