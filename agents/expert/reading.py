@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents.expert.analyzers.custom import JUDGED
 from agents.expert.catalogue import Subject
 from agents.expert.workload import containers, in_trouble, is_ready, workloads
 from assistant.domain.view import ClusterView
@@ -72,7 +73,7 @@ def reads_of(subject: Subject, groups: Mapping[str, str], namespace: str) -> lis
     if subject.custom:
         custom = sorted(
             (k for k, group in groups.items() if group not in CORE_GROUPS),
-            key=lambda k: (groups[k] not in JUDGED_GROUPS, k),
+            key=lambda k: (k not in JUDGED, groups[k] not in JUDGED_GROUPS, k),
         )
         wanted += [(k, namespace) for k in custom[:LARGEST_CUSTOM]]
     return wanted
