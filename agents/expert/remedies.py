@@ -101,7 +101,15 @@ def json_patch(thing: Thing, steps: list[dict[str, Any]], title: str, reason: st
     """Change an object by JSON patch (RFC 6902)."""
     body = json.dumps(steps, ensure_ascii=False)
     action = Action("PATCH", path_of(thing), thing.target, content_type=JSON_PATCH, body=body)
-    return Fix(title, risk_of(thing), reason, action, _kubectl(thing, "json", body), undo)
+    return Fix(title, risk_of(thing), reason + _put_back(thing), action, _kubectl(thing, "json", body), undo)
+
+
+def _put_back(thing: Thing) -> str:
+    """Return the warning that the owner of an object may undo a change, "" where nothing of another API owns it."""
+    owner = next((r for r in thing.rows("metadata.ownerReferences") if r.get("controller")), {})
+    if not owner or str(owner.get("apiVersion", "")).startswith(("apps/", "batch/")) or thing.kind == "Pod":
+        return ""
+    return f"; {owner.get('kind')} {owner.get('name')} owns it and may put it back, so change it there too"
 
 
 def merge_patch(thing: Thing, change: Mapping[str, Any], title: str, reason: str, undo: str) -> Fix:

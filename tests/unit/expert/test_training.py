@@ -9,7 +9,7 @@ import pytest
 from agents.expert.causes import scan
 from assistant.domain.finding import Role
 
-from .objects import NOW, OLD, SOON, Raw, event, thing, waiting
+from .objects import NOW, OLD, SOON, Raw, crashed, deployment, event, pod, thing, waiting
 from .platforms import Row, condition, made, owned, undecided, verify, well, world
 
 EARLY = "2026-03-01T09:00:00Z"
@@ -598,6 +598,74 @@ def test_a_pods_own_cause_explains_what_waits_for_it() -> None:
         result = scan(world(head, bad_image(kind, name, f"{name}-0")), "why is it not ready?")
         assert [c.draft.category for c in result.roots] == ["image"], kind
         assert kind in {c.draft.target.kind for c in result.claims if c.role is Role.CONSEQUENCE}
+
+
+TEMPLATE: Raw = {"spec": {"containers": [{"name": "app", "image": "r/train:1"}]}}
+HEADS: list[tuple[Raw, Raw, str]] = [
+    (
+        made(
+            "JobSet",
+            "h",
+            spec={"replicatedJobs": [{"name": "a"}, {"name": "w", "template": {"spec": {"template": TEMPLATE}}}]},
+        ),
+        {"jobset.sigs.k8s.io/replicatedjob-name": "w"},
+        "spec.replicatedJobs[1].template.spec.template.spec",
+    ),
+    (
+        made("RayCluster", "h", spec={"headGroupSpec": {"template": TEMPLATE}}, status={}),
+        {"ray.io/node-type": "head"},
+        "spec.headGroupSpec.template.spec",
+    ),
+    (
+        made(
+            "RayJob",
+            "h",
+            spec={"rayClusterSpec": {"workerGroupSpecs": [{"groupName": "g", "template": TEMPLATE}]}},
+            status={},
+        ),
+        {"ray.io/group": "g"},
+        "spec.rayClusterSpec.workerGroupSpecs[0].template.spec",
+    ),
+    (
+        made("LeaderWorkerSet", "h", spec={"leaderWorkerTemplate": {"workerTemplate": TEMPLATE}}, status={}),
+        {"leaderworkerset.sigs.k8s.io/worker-index": "0"},
+        "spec.leaderWorkerTemplate.workerTemplate.spec",
+    ),
+    (
+        made("VolcanoJob", "h", spec={"tasks": [{"name": "t", "template": TEMPLATE}]}),
+        {"volcano.sh/task-spec": "t"},
+        "spec.tasks[0].template.spec",
+    ),
+    (
+        made("PyTorchJob", "h", spec={"pytorchReplicaSpecs": {"Worker": {"template": TEMPLATE}}}),
+        {"training.kubeflow.org/replica-type": "worker"},
+        "spec.pytorchReplicaSpecs.Worker.template.spec",
+    ),
+]
+
+
+@pytest.mark.parametrize(("head", "labels", "path"), HEADS, ids=[h["_kind"] for h, _, _ in HEADS])
+def test_what_is_wrong_in_a_pod_is_mended_in_the_template_it_was_made_from(head: Raw, labels: Raw, path: str) -> None:
+    result = scan(world(head, bad_image(head["kind"], "h", "h-0-x", labels)), "why does it not run?")
+    [root] = result.roots
+    assert (root.draft.category, root.draft.target.kind) == ("image", head["kind"])
+    assert root.draft.field.startswith(f"{path}.containers[0]")
+
+
+def test_a_deployment_that_an_operator_made_is_named_and_its_owner_too() -> None:
+    owner = isvc(condition("Ready", "False", "PredictorNotReady"))
+    head, owned_set = deployment("iris-predictor", {"name": "app", "image": "r/train:1"})
+    box = {"name": "app", "image": "r/train:1", "env": [{"name": "WORKERS", "value": "many"}]}
+    head["spec"]["template"]["spec"]["containers"] = [box]
+    failing = pod("iris-predictor", containers=[box], statuses=[crashed()])
+    owner["metadata"]["namespace"] = "shop"
+    log = {("iris-predictor-1-1", "app"): 'ValueError: invalid literal for int() with base 10: "many"'}
+    found = world(owner, owned(head, "InferenceService", "iris"), owned_set, failing, logs=log, namespace="shop")
+    [root] = scan(found, "why is it not ready?").roots
+    assert str(root.draft.target.name) == "iris-predictor" and root.draft.target.kind == "Deployment"
+    assert any("InferenceService iris owns it" in f.reason for f in root.draft.fixes if f.action is not None) or all(
+        f.action is None for f in root.draft.fixes
+    )
 
 
 def test_the_job_that_failed_first_is_named() -> None:
