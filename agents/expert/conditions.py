@@ -36,6 +36,8 @@ GOOD_WHEN_TRUE = frozenset(
         "AppReady",
         "Succeeded",
         "PresetsCombined",
+        "Associated",
+        "Synchronized",
         # Envoy AI Gateway writes a rejection as type NotAccepted with status False.
         "NotAccepted",
     }

@@ -36,6 +36,16 @@ _QUEUE = re.compile(r"(?:Local|Cluster)Queue \S+ (?:is inactive|doesn't exist|do
 GRACE = timedelta(minutes=2)
 """Kueue decides within seconds; a ProvisioningRequest or another cluster answers in `CHECKING`."""
 CHECKING = timedelta(minutes=15)
+SUSPENDED = (
+    "jobs.batch",
+    "jobsets.jobset.x-k8s.io",
+    "rayjobs.ray.io",
+    "rayclusters.ray.io",
+    "trainjobs.trainer.kubeflow.org",
+    "pytorchjobs.kubeflow.org",
+    "mpijobs.kubeflow.org",
+)
+"""Kinds that Kueue holds back by spec.suspend."""
 MEANT = r"queue|pending|start|run|job|train|wait|admit|pod|gpu|quota|batch|workload"
 """Questions that ask for what waits in a queue: that it does is what queues are for."""
 
@@ -51,15 +61,15 @@ def analyze(view: ClusterView) -> list[Draft]:
 
 
 def _unclaimed(view: ClusterView) -> list[Draft]:
-    """Return suspended Jobs that ask for a queue and have no Workload: of a queue that does not exist, or unseen.
+    """Return suspended jobs that ask for a queue and have no Workload: of a queue that does not exist, or unseen.
 
-    Where Kueue's API is not served nothing is said of Kueue: it is not installed, and whoever suspended the Job waits.
+    Where Kueue's API is not served nothing is said of Kueue: it is not installed, and whoever suspended the job waits.
     """
     if not view.complete(WORKLOADS, view.namespace):
         return []
-    claimed = {k for w in view.all(WORKLOADS) for k in (f"Job/{w.namespace}/{r.get('name')}" for r in owners_of(w))}
+    claimed = {f"{r.get('kind')}/{w.namespace}/{r.get('name')}" for w in view.all(WORKLOADS) for r in owners_of(w)}
     found = []
-    for job in view.all("jobs.batch"):
+    for job in (j for kind in SUSPENDED for j in view.all(kind)):
         name = text(job.labels.get(QUEUE_LABEL))
         if not name or job.at("spec.suspend") is not True or job.key in claimed or job.deleting:
             continue
@@ -73,14 +83,16 @@ def _unclaimed(view: ClusterView) -> list[Draft]:
             near = nearest(name, known)
             fixes = [set_path(job, field, near, f"Submit it to queue {near}", "that LocalQueue exists")] if near else []
             last = outside(f"Or create LocalQueue {name} in namespace {job.namespace}", "right if the name is meant")
-            words = f"Job {job.name} waits in LocalQueue {name}, which does not exist in namespace {job.namespace}."
+            words = (
+                f"{job.kind} {job.name} waits in LocalQueue {name}, which does not exist in namespace {job.namespace}."
+            )
             level, why, sure = Level.OBJECT, "", 0.9
         else:
             fixes, level, why, sure = [], Level.CALLER, "whether Kueue's controller runs", 0.5
             last = outside(
                 "See whether Kueue's controller runs and handles Jobs", "it makes a Workload for each at once"
             )
-            words = f"Job {job.name} is suspended for queue {name}, and Kueue has made no Workload of it."
+            words = f"{job.kind} {job.name} is suspended for queue {name}, and Kueue has made no Workload of it."
         draft = Draft("kueue", job.target, field, words, sure, level, cited, keys, keys, (*fixes, last), missing=why)
         found.append(draft)
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from agents.expert.analyzers.queues import QUEUE_LABEL, waiting_of
+from agents.expert.analyzers.queues import QUEUE_LABEL, WORKLOADS, in_queue
 from agents.expert.analyzers.statuses import MEANT, claim, judge, lasts, untouched
 from agents.expert.conditions import age_of, path_of_condition, said, stale
 from agents.expert.draft import Draft, Level
@@ -41,7 +41,8 @@ def analyze(view: ClusterView) -> list[Draft]:
 
 def suspended(view: ClusterView, thing: Thing) -> list[Draft]:
     """Return that an object is suspended, as what may be meant; nothing where a Kueue Workload says why it waits."""
-    queued = QUEUE_LABEL in thing.labels or any(thing.key in w.keys for w in waiting_of(view))
+    served = view.complete(WORKLOADS, thing.namespace)
+    queued = (served and QUEUE_LABEL in thing.labels) or in_queue(view, thing)
     if thing.at("spec.suspend") is not True or queued or thing.rows("metadata.ownerReferences"):
         return []
     fix = set_path(thing, "spec.suspend", False, f"Resume {thing.kind} {thing.name}", "ask first who suspended it")

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from agents.expert.analyzers.autonomy import DURATION, autonomy, corrected, give, is_edge
+from agents.expert.analyzers.autonomy import BINDING, DURATION, EDGE, autonomy, corrected, give, is_edge
 from agents.expert.analyzers.nodes import pods_on
 from agents.expert.analyzers.sites import MEMBER, POOLS, Site, everywhere, neighbours, pool_name, sites
 from agents.expert.conditions import path_of_condition, said
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
+from agents.expert.workload import workloads
 from assistant.domain.evidence import Citation
-from assistant.domain.raw import mapping, text
+from assistant.domain.raw import mapping, text, texts
 from assistant.domain.view import ClusterView, Thing, selects
 
 DELEGATED = "node.openyurt.io/unschedulable"
@@ -39,6 +40,8 @@ def analyze(view: ClusterView) -> list[Draft]:
     for node in view.all("nodes"):
         if is_edge(node):
             found += _edge_node(view, node)
+        elif any(a in node.annotations for a in (BINDING, DURATION)):
+            found += _no_effect(view, node)
     return found + _hub(view)
 
 
@@ -53,8 +56,8 @@ def _draft(
     keys: frozenset[str],
     level: Level = Level.OBJECT,
 ) -> Draft:
-    """Return a claim; one of a site that no pod of the question's namespace is on is a note."""
-    aside = bool(view.namespace) and not any(k.startswith("Pod/") for k in keys)
+    """Return a claim; one of a site that nothing of the question's namespace is on or goes to is a note."""
+    aside = bool(view.namespace) and not any(k.startswith(("Pod/", "Deployment/", "YurtAppSet/")) for k in keys)
     cites = tuple(cited)
     return Draft(
         "edge", thing.target, field, summary, sure, level, cites, frozenset({thing.key}), keys, tuple(fixes), note=aside
@@ -90,13 +93,14 @@ def _offline(view: ClusterView, site: Site, level: Level) -> Draft:
         f"NodePool {pool.name} is offline: its {count} nodes are NotReady{since}{at_once}, so suspect the site's link."
     )
     sure = 0.93 if site.together else 0.8
-    keys = _keys(view, site.nodes) | {pool.key}
+    keys = _keys(view, site.nodes) | {pool.key} | bound_for(view).get(pool.name, frozenset())
     return _draft(view, pool, "status.unreadyNodeNum", f"{words}{stay}{go}", sure, cited, fixes, keys, level)
 
 
 def _cloud_side(view: ClusterView, wide: list[Site]) -> Draft:
     first = wide[0].pool
     keys = frozenset(s.pool.key for s in wide) | _keys(view, [n for s in wide for n in s.nodes])
+    keys = keys.union(*(bound_for(view).get(s.pool.name, ()) for s in wide))
     fix = outside(
         "Look at the cloud's side: the API server's public address and load balancer, its certificate, yurt-manager",
         "sites share nothing else; the nodes and their pods are most likely well",
@@ -117,7 +121,7 @@ def _leader(view: ClusterView, site: Site) -> list[Draft]:
         return []
     wanted = pool.map("spec.leaderNodeLabelSelector")
     cited = [view.cite(pool, "spec.leaderElectionStrategy", "spec.leaderNodeLabelSelector", "status.leaderNum")]
-    keys = frozenset({pool.key})
+    keys = frozenset({pool.key}) | bound_for(view).get(pool.name, frozenset())
     chosen = [n for n in site.nodes if wanted and all(n.labels.get(k) == v for k, v in wanted.items())]
     if pool.text("spec.leaderElectionStrategy") != "mark" or (chosen and any(n in ready for n in chosen)):
         fix = outside("Look at yurt-manager and at YurtHub on the pool's nodes", "they elect and report the leader")
@@ -179,11 +183,45 @@ def _edge_node(view: ClusterView, node: Thing) -> list[Draft]:
     return found + _membership(view, node, pods)
 
 
+def _no_effect(view: ClusterView, node: Thing) -> list[Draft]:
+    """Judge a node that has an autonomy and is no edge worker: the pod-binding controller passes it by."""
+    name = next(a for a in (BINDING, DURATION) if a in node.annotations)
+    pods = frozenset(p.key for p in pods_on(view).get(node.name, ()))
+    fix = outside(
+        f"Make node {node.name} an edge worker by joining it to an Edge pool, or take the annotation away",
+        f"only yurt-manager may set {EDGE} in newer versions",
+    )
+    words = f"Node {node.name} has no autonomy: its annotation {name} has no effect, because it is no edge worker."
+    cited = (view.cite(node, f"metadata.annotations['{name}']", "metadata.labels"),)
+    found = _draft(
+        view, node, f"metadata.labels['{EDGE}']", words, 0.85, cited, (fix,), pods | {f"{node.key}#autonomy"}
+    )
+    return [replace(found, about=frozenset({f"{node.key}#autonomy"}), explains=frozenset())]
+
+
+def bound_for(view: ClusterView) -> dict[str, frozenset[str]]:
+    """Return by pool the keys of what is to run there: application sets, and workloads that select its nodes."""
+    memo = view.memo("bound-for-pools", logs=False)
+    if "all" not in memo:
+        index: dict[str, set[str]] = {}
+        for app in view.all("yurtappsets.apps.openyurt.io"):
+            chosen = [p.name for p in selected(view, s)] if (s := app.at("spec.nodepoolSelector")) is not None else []
+            for name in (*texts(app.at("spec.pools")), *chosen):
+                index.setdefault(name, set()).add(app.key)
+        for workload in workloads(view) if view.all(POOLS) else ():
+            name = text(mapping(workload.spec.get("nodeSelector")).get(MEMBER))
+            if name:
+                index.setdefault(name, set()).update(workload.keys)
+        memo["all"] = {name: frozenset(keys) for name, keys in index.items()}
+    found: dict[str, frozenset[str]] = memo["all"]
+    return found
+
+
 def _membership(view: ClusterView, node: Thing, pods: frozenset[str]) -> list[Draft]:
     if not view.complete(POOLS) or not view.all(POOLS):
         return []
     names, mine = [p.name for p in view.all(POOLS)], pool_name(node)
-    if mine in names:
+    if mine in names or (not mine and any(node in s.nodes for s in sites(view))):
         return []
     field = f"metadata.labels['{MEMBER}']"
     fixes: list[Fix] = []

@@ -53,6 +53,15 @@ def _waiting(view: ClusterView, work: Thing) -> Waiting:
     return Waiting(work, local, cluster, frozenset({work.key, *jobs}))
 
 
+def in_queue(view: ClusterView, thing: Thing) -> bool:
+    """Say whether a Workload of Kueue stands for an object, and is not admitted."""
+    memo = view.memo("kueue-waiting-keys", logs=False)
+    if "all" not in memo:
+        memo["all"] = frozenset(k for w in waiting_of(view) for k in w.keys)
+    keys: frozenset[str] = memo["all"]
+    return thing.key in keys
+
+
 def owners_of(work: Thing) -> list[Mapping[str, Any]]:
     """Return the references to the jobs that a Workload stands for."""
     return work.rows("metadata.ownerReferences")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers.queues import in_queue
 from agents.expert.analyzers.taints import cordoned, funnel, no_node, tainted_nodes
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
@@ -36,6 +37,8 @@ def analyze(view: ClusterView) -> list[Draft]:
         event = next((e for e in view.events_of(pod) if e.text("reason") == "FailedScheduling"), None)
         condition = pod.condition("PodScheduled")
         message = text(condition.get("message")) or (event.text("message") if event is not None else "")
+        if gates and in_queue(view, pod):
+            continue  # Kueue's own words say why the gate is closed
         if gates:
             found[workload.thing.key] = _gated(view, workload, pod)
         elif message:

@@ -11,7 +11,7 @@ from agents.expert.causes import Scan, scan
 from assistant.domain.finding import Role
 from assistant.domain.view import Log
 
-from .objects import OLD, SOON, Raw, node, pod, service
+from .objects import OLD, SOON, Raw, deployment, node, pod, service
 from .platforms import Row, condition, made, undecided, verify, well, world
 
 EDGE = "openyurt.io/is-edge-worker"
@@ -53,6 +53,7 @@ def roots(result: Scan) -> list[str]:
     return [f"{c.draft.target.kind}/{c.draft.target.name}" for c in result.roots]
 
 
+PLAIN: Raw = {"name": "a", "labels": {POOL: "s17"}, "annotations": {DURATION: "24h"}}
 NOT_MADE = condition("AppDispatched", "False", "CreateWorkloadError", "quota")
 NOT_CONVERTED = edge_node("a")
 NOT_CONVERTED["status"]["conditions"].append(
@@ -157,6 +158,14 @@ ROWS: dict[str, Row] = {
         POOL,
         ("stroe-17", "does not exist"),
         "Take the label off",
+    ),
+    "autonomy of a node that is no edge worker": Row(
+        lambda: [pool(), {**edge_node("a", notes={DURATION: "24h"}), "metadata": PLAIN}, edge_node("b")],
+        "edge",
+        "Node/a",
+        EDGE,
+        ("no autonomy", "no effect"),
+        "Edge pool",
     ),
     "node that was not converted": Row(
         lambda: [pool(), NOT_CONVERTED],
@@ -330,6 +339,22 @@ def test_nodes_are_in_no_pool_where_openyurt_is_not_installed() -> None:
 
 def test_a_site_of_others_is_a_note_in_a_namespace_without_pods_there() -> None:
     well(*site("s17", OLD, OLD), namespace="shop")
+
+
+def test_a_site_counts_in_a_namespace_whose_applications_go_there() -> None:
+    down = site("s17", OLD, OLD)
+    app = app_set(pools=["s17"], counts=(1, 0))
+    by_set = scan(world(*down, app, namespace="lab"), "the menu is down")
+    assert roots(by_set) == ["NodePool/s17"]
+    waiting = deployment("menu", nodeSelector={POOL: "s17"})
+    by_selector = scan(world(*down, waiting, namespace="shop"), "the menu is down")
+    assert roots(by_selector) == ["NodePool/s17"]
+
+
+def test_a_node_that_its_pool_lists_needs_no_label() -> None:
+    listed = pool()
+    listed["status"]["nodes"] = ["a"]
+    well(listed, edge_node("a", ""))
 
 
 def test_yurthub_without_a_certificate() -> None:

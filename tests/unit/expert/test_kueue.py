@@ -9,7 +9,7 @@ import pytest
 from agents.expert.causes import scan
 from assistant.domain.finding import Role
 
-from .objects import NOW, OLD, SOON, Raw, thing
+from .objects import NOW, OLD, SOON, Raw, pod, thing
 from .platforms import Row, condition, made, owned, summaries, undecided, verify, well, world
 
 GPU = "nvidia.com/gpu"
@@ -488,6 +488,28 @@ def test_quota_is_counted_from_the_queues_own_reservations() -> None:
         flavor(), cluster_queue(), local_queue(), workload("w", waits(LATER)), question=WHY, namespace="lab"
     )
     assert "given away" not in alone and "4 more" in alone
+
+
+def test_a_gated_pod_is_told_by_the_queue_that_holds_it() -> None:
+    gated = pod(
+        "web",
+        owner_kind="StatefulSet",
+        phase="Pending",
+        node="",
+        schedulingGates=[{"name": "kueue.x-k8s.io/admission"}],
+    )
+    work = owned(workload("pod-web", waits(NEVER, "ExceedsMaxQuota"), gpus="16"), "Pod", gated["metadata"]["name"])
+    gated["metadata"]["namespace"] = "lab"
+    del gated["metadata"]["ownerReferences"]
+    result = scan(world(flavor(), cluster_queue(), local_queue(), gated, work), WHY)
+    assert [c.draft.category for c in result.roots] == ["kueue"]
+
+
+@pytest.mark.parametrize("kind", ["JobSet", "RayJob", "TrainJob"])
+def test_other_kinds_that_name_a_queue_that_is_none(kind: str) -> None:
+    held = made(kind, "big", metadata={"labels": {LABEL: "mll"}}, spec={"suspend": True}, status={"conditions": []})
+    result = scan(world(flavor(), cluster_queue(), local_queue(), held), WHY)
+    assert [(c.draft.target.kind, c.draft.category) for c in result.roots] == [(kind, "kueue")]
 
 
 def test_a_job_that_kueue_made_nothing_of_is_undecided() -> None:

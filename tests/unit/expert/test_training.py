@@ -678,7 +678,11 @@ def test_the_job_that_failed_first_is_named() -> None:
 def test_a_job_set_in_a_kueue_queue_is_not_called_suspended() -> None:
     held = jobset(condition("Suspended", "True", "SuspendedJobs"), suspend=True)
     held["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "ml"}
-    well(held)
+    claims = scan(world(held), ASK).claims
+    assert [c.draft.category for c in claims] == ["kueue"]
+    # Without Kueue nobody but a person has suspended it.
+    claims = scan(world(held, absent=("Workload", "LocalQueue", "ClusterQueue")), ASK).claims
+    assert [(c.draft.category, c.draft.field) for c in claims] == [("job", "spec.suspend")]
 
 
 def test_a_ray_cluster_explains_the_job_that_made_it() -> None:
