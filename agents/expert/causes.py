@@ -51,6 +51,9 @@ ASKED = {
     "node": r"node|machine|edge|maintenance",
     "quota": r"scal|quota|replica",
     "oom": r"memory|oom|restart|kill",
+    "kueue": r"queue|quota|train|batch|admit|workload",
+    "baremetal": r"host|server|machine|bare.?metal|provision|bmc|inspect",
+    "edge": r"edge|site|store|pool|offline|autonom",
 }
 
 

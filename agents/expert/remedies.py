@@ -64,9 +64,12 @@ def pointer(path: str) -> str:
 
 def _kubectl(thing: Thing, kind: str, body: str) -> str:
     place = f"-n {thing.namespace} " if thing.namespace else ""
-    word = thing.resource if "." in thing.resource and "k8s.io" not in thing.resource else thing.kind.lower()
-    if thing.kind in (*ROLLING_KINDS, "CronJob", "Job"):
-        word = thing.kind.lower()
+    word = thing.kind.lower()
+    # The full name where another API may have the same kind; kubectl would take the built-in one.
+    group = thing.resource.partition(".")[2]
+    built_in = group.endswith("k8s.io") and not group.endswith("x-k8s.io")
+    if group not in ("", "apps", "batch", "autoscaling", "policy") and not built_in:
+        word = thing.resource
     return f"kubectl {place}patch {word} {thing.name} --type {kind} -p {shlex.quote(body)}"
 
 

@@ -35,7 +35,6 @@ SCHEMES = (
     "idrac-virtualmedia",
     "idrac-virtualmedia+http",
     "idrac-virtualmedia+https",
-    "ilo5-redfish",
 )
 GONE = ("ilo4", "ilo4-virtualmedia", "ilo5", "idrac", "irmc")
 """Drivers that the operator had once; a host that names one fails to register after the upgrade."""
@@ -116,7 +115,8 @@ def _bmc(view: ClusterView, host: Thing, message: str) -> Meaning | None:
         )
     address = host.text("spec.bmc.address")
     scheme = address.partition("://")[0] if "://" in address else "ipmi"
-    if scheme not in SCHEMES and (scheme in GONE or _SCHEME.search(message) or not message):
+    unknown = scheme in GONE or _SCHEME.search(message) or not message
+    if "unknown bmc type" in message.lower() or (scheme not in SCHEMES and unknown):
         return _unknown_scheme(host, address, scheme)
     if _ABSENT.search(message) and not _UNREACHED.search(message):
         check = outside(

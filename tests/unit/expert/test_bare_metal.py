@@ -615,6 +615,18 @@ def test_a_host_that_is_well_held_or_at_work_is_no_fault(objects: list[Raw]) -> 
     well(*objects)
 
 
+def test_a_driver_is_unknown_when_the_operator_says_so_whatever_we_know() -> None:
+    row = Row(
+        lambda: registering("Unknown BMC type 'redfish' for address redfish://10.9.1.7"),
+        "baremetal",
+        HOST,
+        "spec.bmc.address",
+        ("asks for driver redfish",),
+        "driver",
+    )
+    verify(row)
+
+
 def test_a_host_that_no_operator_has_looked_at_is_undecided() -> None:
     [host] = bmh(secret=False)
     del host["status"]

@@ -685,6 +685,12 @@ def test_a_job_set_in_a_kueue_queue_is_not_called_suspended() -> None:
     assert [(c.draft.category, c.draft.field) for c in claims] == [("job", "spec.suspend")]
 
 
+def test_the_kubectl_line_names_the_api_where_another_one_has_the_kind_too() -> None:
+    row = ROWS["gang of more than there are"]
+    [root] = scan(world(*row.objects())).roots
+    assert "patch jobs.batch.volcano.sh mpi" in root.draft.fixes[0].kubectl
+
+
 def test_a_ray_cluster_explains_the_job_that_made_it() -> None:
     cluster = owned(ray_cluster(condition("ReplicaFailure", "True", "FailedCreateHeadPod", "quota")), "RayJob", "rj")
     result = scan(world(cluster, ray_job("Initializing")))
