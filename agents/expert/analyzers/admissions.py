@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 from agents.expert.analyzers.queues import LOCAL, QUEUE_LABEL, WORKLOADS, Waiting, owners_of, waiting_of
@@ -230,22 +231,10 @@ def _checked(view: ClusterView, entry: Waiting) -> Draft | None:
         f"See why {name} {'refuses it' if state == 'Rejected' else 'does not answer'}: its controller and its request",
         "Kueue admits the workload once every check is ready",
     )
-    keys = frozenset({f"AdmissionCheck//{name}"})
-    draft = _draft(
-        view, entry, place, words, 0.9 if state == "Rejected" else 0.8, (fix,), None, (view.cite(work, place),)
-    )
-    return Draft(
-        draft.category,
-        draft.target,
-        draft.field,
-        draft.summary,
-        draft.confidence,
-        draft.level,
-        draft.citations,
-        draft.about | keys,
-        draft.explains,
-        draft.fixes,
-    )
+    sure = 0.9 if state == "Rejected" else 0.8
+    draft = _draft(view, entry, place, words, sure, (fix,), None, (view.cite(work, place),))
+    # A check that is inactive is told by itself, and explains this.
+    return replace(draft, about=draft.about | {f"AdmissionCheck//{name}"})
 
 
 def _later(view: ClusterView, entry: Waiting, match: re.Match[str]) -> Draft | None:

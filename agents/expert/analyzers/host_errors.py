@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agents.expert.analyzers.host_disks import disks_of, hints_of, no_disk
+from agents.expert.analyzers.host_disks import disks_of, no_disk
 from agents.expert.draft import Fix
 from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.evidence import Citation
@@ -369,10 +369,6 @@ def _power(view: ClusterView, host: Thing, message: str) -> Meaning | None:
     return Meaning(host, "spec.online", f"its BMC does not switch it {wanted}: {message[:140]}", (fix,), 0.9)
 
 
-def _servicing(view: ClusterView, host: Thing, message: str) -> Meaning | None:
-    return _preparation(view, host, message)
-
-
 def _detach(view: ClusterView, host: Thing, message: str) -> Meaning | None:
     fix = outside("See why Ironic does not let the host go", "the annotation asks for it; the host runs on meanwhile")
     place = "metadata.annotations['baremetalhost.metal3.io/detached']"
@@ -385,7 +381,6 @@ _BY_TYPE = {
     "preparation error": (_preparation,),
     "provisioning error": (_provisioning,),
     "power management error": (_power,),
-    "servicing error": (_servicing,),
+    "servicing error": (_preparation,),
     "detach error": (_detach,),
 }
-__all__ = ["HOSTS", "Meaning", "credentials", "hints_of", "meaning"]

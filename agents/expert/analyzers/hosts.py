@@ -6,13 +6,15 @@ default: the API has no deadline, and a host that hangs without an error says no
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agents.expert.analyzers.host_errors import HOSTS, credentials, meaning
+from agents.expert.analyzers.host_errors import HOSTS, Meaning, credentials, meaning
 from agents.expert.analyzers.statuses import told, untouched
 from agents.expert.conditions import age_of, read, said
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside, set_path
+from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, text
 from assistant.domain.view import ClusterView, Thing, when
 
@@ -156,17 +158,18 @@ def _error(view: ClusterView, host: Thing) -> Draft:
     draft = _draft(view, host, found.field, f"{why}.{still}".rstrip("."), found.confidence, found.fixes)
     first = view.cite(host, "status.errorType", "status.errorMessage", "spec.bmc")
     own = (view.cite(host, found.field),) if found.thing is host and found.field.startswith("spec.") else ()
-    return Draft(
-        draft.category,
-        found.thing.target,
-        found.field,
-        draft.summary,
-        draft.confidence,
-        draft.level,
-        (first, *own, *found.cited),
-        draft.about | {found.thing.key},
-        draft.explains | {found.thing.key},
-        draft.fixes,
+    return _at(draft, found, (first, *own))
+
+
+def _at(draft: Draft, found: Meaning, cited: tuple[Citation, ...]) -> Draft:
+    """Return a host's claim as one of the object that its error comes down to, mostly its Secret or itself."""
+    key = frozenset({found.thing.key})
+    return replace(
+        draft,
+        target=found.thing.target,
+        citations=(*cited, *found.cited),
+        about=draft.about | key,
+        explains=draft.explains | key,
     )
 
 
@@ -238,18 +241,7 @@ def _secret(view: ClusterView, host: Thing) -> Draft | None:
     if found is None:
         return None
     draft = _draft(view, host, found.field, f"will not be managed: {found.why}", 0.85, found.fixes, "spec.bmc")
-    return Draft(
-        draft.category,
-        found.thing.target,
-        found.field,
-        draft.summary,
-        draft.confidence,
-        draft.level,
-        (*draft.citations, *found.cited),
-        draft.about | {found.thing.key},
-        draft.explains | {found.thing.key},
-        draft.fixes,
-    )
+    return _at(draft, found, draft.citations)
 
 
 def _since(host: Thing) -> datetime | None:
