@@ -6,6 +6,7 @@ default: the API has no deadline, and a host that hangs without an error says no
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -42,6 +43,8 @@ _HISTORY = {
 RUNNING = ("provisioned", "externally provisioned")
 SETTLING = timedelta(minutes=10)
 """A machine needs this long to power on or off, its firmware's own tests included."""
+MANY = 3
+"""So many hosts with one symptom have one cause: fewer may be chance."""
 HELD = r"paus|detach|host|machine|provision|bare.?metal|node|server|reconcil"
 
 
@@ -52,7 +55,43 @@ def analyze(view: ClusterView) -> list[Draft]:
         found += _ironic(view, ironic)
     for host in view.all(HOSTS):
         found += _host(view, host)
-    return found
+    return found + _shared(view, found)
+
+
+def _shared(view: ClusterView, found: list[Draft]) -> list[Draft]:
+    """Return one claim for hosts that share a symptom: several BMCs or ramdisks at once have one network in common."""
+    groups = (
+        (r"BMC does not answer", "do not answer at their BMCs", "the BMC network and Ironic's way into it"),
+        (
+            r"never called back",
+            "never called back from their ramdisk",
+            "DHCP, the image server and Ironic's own address",
+        ),
+    )
+    shared = []
+    for pattern, words, look in groups:
+        alike = [d for d in found if re.search(pattern, d.summary) and not d.note]
+        if len(alike) < MANY:
+            continue
+        first = alike[0]
+        names = ", ".join(d.target.name for d in alike[:5]) + (" …" if len(alike) > 5 else "")
+        fix = outside(f"Look at {look} first, not at each of the {len(alike)} hosts", "that is what they share")
+        keys = frozenset(k for d in alike for k in d.about)
+        shared.append(
+            Draft(
+                "baremetal",
+                first.target,
+                "status.operationalStatus",
+                f"{len(alike)} BareMetalHosts {words} ({names}).",
+                0.85,
+                Level.POLICY,
+                tuple(d.citations[0] for d in alike[:3]),
+                keys,
+                keys,
+                (fix,),
+            )
+        )
+    return shared
 
 
 def dark(view: ClusterView) -> frozenset[str]:

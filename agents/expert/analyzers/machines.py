@@ -13,23 +13,24 @@ from datetime import timedelta
 from typing import Any
 
 from agents.expert.analyzers.host_errors import HOSTS
-from agents.expert.analyzers.hosts import PAUSED
+from agents.expert.analyzers.hosts import PAUSED, consumers
 from agents.expert.analyzers.statuses import owners, told
 from agents.expert.conditions import read, said
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
+from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import ClusterView, Thing, when
 
 CAPI, INFRA = "cluster.x-k8s.io", "infrastructure.cluster.x-k8s.io"
 MACHINES, METAL_MACHINES, POOLS = f"machines.{CAPI}", f"metal3machines.{INFRA}", "ippools.ipam.metal3.io"
-REMEDIATIONS = f"metal3remediations.{INFRA}"
+CLUSTERS, REMEDIATIONS = f"metal3clusters.{INFRA}", f"metal3remediations.{INFRA}"
 _LEVELS = {
     f"metal3datas.{INFRA}": Level.OBJECT,
     f"metal3dataclaims.{INFRA}": Level.OBJECT,
     "ipclaims.ipam.metal3.io": Level.OBJECT,
     METAL_MACHINES: Level.WORKLOAD,
-    f"metal3clusters.{INFRA}": Level.WORKLOAD,
+    CLUSTERS: Level.WORKLOAD,
     MACHINES: Level.POD,
     f"machinesets.{CAPI}": Level.TRAFFIC,
     f"machinedeployments.{CAPI}": Level.TRAFFIC,
@@ -69,12 +70,13 @@ def _by_condition(view: ClusterView, thing: Thing, level: Level) -> list[Draft]:
         return []
     path, condition = bad[0] if bad else ("status.failureMessage", {"type": "failureMessage", "message": failure})
     draft = told(view, thing, path, condition)
+    category = "baremetal" if view.all(METAL_MACHINES) or view.all(HOSTS) else "other"
     words = said(condition) if bad else " ".join(failure.split())[:160]
     # A machine's trouble is also its cluster's, which names it by a label where no owner leads there.
     home = text(thing.labels.get("cluster.x-k8s.io/cluster-name")) or thing.text("spec.clusterName")
     keys = draft.explains | owners(view, thing) | ({f"Cluster/{thing.namespace}/{home}"} if home else set())
     return [
-        replace(draft, category="baremetal", level=level, explains=keys, summary=f"{thing.kind} {thing.name}: {words}.")
+        replace(draft, category=category, level=level, explains=keys, summary=f"{thing.kind} {thing.name}: {words}.")
     ]
 
 
@@ -217,6 +219,11 @@ def _joining(view: ClusterView, machine: Thing) -> list[Draft]:
     )
     if ended is None or view.now - ended < JOINING or host.at("status.poweredOn") is False:
         return []
+    if any(k.startswith("Node/") for k in consumers(view, host)):
+        return []  # its node is there, and Cluster API is about to see it
+    joined = _other_id(view, machine, metal, host)
+    if joined is not None:
+        return [joined]
     fix = outside(
         "Read cloud-init's and kubeadm's output on the machine's console, and see that it reaches the API server",
         "the image was written and booted; what keeps it from joining is on the machine",
@@ -239,6 +246,38 @@ def _joining(view: ClusterView, machine: Thing) -> list[Draft]:
             (fix,),
         )
     ]
+
+
+def _other_id(view: ClusterView, machine: Thing, metal: Thing, host: Thing) -> Draft | None:
+    """Judge a node that has joined and does not count, because its provider ID is not that of the machine."""
+    named = (view.find("Node", "", n) for n in (host.name, machine.name, metal.name))
+    node = next((n for n in named if n is not None), None)
+    wanted = metal.text("spec.providerID")
+    if node is None or (wanted and node.text("spec.providerID") == wanted):
+        return None
+    keys = frozenset({machine.key, *owners(view, machine)})
+    cloud = next((c for c in view.all(CLUSTERS, metal.namespace) if c.at("spec.cloudProviderEnabled") is True), None)
+    cited = [view.cite(node, "spec.providerID", "metadata.name"), view.cite(metal, "spec.providerID", "metadata.name")]
+    has = node.text("spec.providerID") or "none"
+    words = f"Machine {machine.name} is no node: node {node.name} has provider ID {has}, not that of its Metal3Machine"
+    if cloud is None or node.text("spec.providerID"):
+        identity = wanted or f"metal3://{host.namespace}/{host.name}/{metal.name}"
+        fix = outside(
+            f"Let the node's kubelet register with provider ID {identity}", "Cluster API finds its node by that"
+        )
+        return _unjoined(machine, machine, "status.nodeRef", f"{words}.", cited, keys, fix)
+    field = "spec.cloudProviderEnabled"
+    cited.append(view.cite(cloud, field))
+    title = f"Say that Metal3Cluster {cloud.name} has no cloud provider"
+    off = set_path(cloud, field, False, title, "right unless an external cloud provider is to be installed")
+    return _unjoined(machine, cloud, field, f"{words}: no cloud provider sets it.", cited, keys, off)
+
+
+def _unjoined(
+    machine: Thing, thing: Thing, field: str, words: str, cited: list[Citation], keys: frozenset[str], fix: Fix
+) -> Draft:
+    about = frozenset({machine.key})
+    return Draft("baremetal", thing.target, field, words, 0.85, Level.WORKLOAD, tuple(cited), about, keys, (fix,))
 
 
 def _host_of(view: ClusterView, metal: Thing) -> Thing | None:

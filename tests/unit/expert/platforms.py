@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "HostFirmwareSettings": ("hostfirmwaresettings.metal3.io", "metal3.io/v1alpha1"),
     "Ironic": ("ironics.ironic.metal3.io", "ironic.metal3.io/v1alpha1"),
     "Metal3Machine": ("metal3machines.infrastructure.cluster.x-k8s.io", "infrastructure.cluster.x-k8s.io/v1beta2"),
+    "Metal3Cluster": ("metal3clusters.infrastructure.cluster.x-k8s.io", "infrastructure.cluster.x-k8s.io/v1beta2"),
     "Metal3Remediation": (
         "metal3remediations.infrastructure.cluster.x-k8s.io",
         "infrastructure.cluster.x-k8s.io/v1beta2",

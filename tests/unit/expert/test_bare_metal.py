@@ -437,6 +437,22 @@ def chain(metal: Raw) -> list[Raw]:
 
 
 FREE = {"site": "s17"}
+BOOTED = [
+    made(
+        "Machine",
+        "m-0",
+        spec={"infrastructureRef": {"kind": "Metal3Machine", "name": "mm"}},
+        status={"phase": "Provisioned"},
+    ),
+    made(
+        "Metal3Machine",
+        "mm",
+        metadata={"annotations": {"metal3.io/BareMetalHost": "lab/r3-n7"}},
+        spec={"providerID": "metal3://lab/r3-n7/mm"},
+        status={"ready": True},
+    ),
+    *bmh(state="provisioned", image=IMAGE, status={"operationHistory": {"provision": {"start": OLD, "end": OLD}}}),
+]
 MACHINES: dict[str, Row] = {
     "no host has the label": Row(
         lambda: [waiting_machine(site="s71"), *bmh("a", "available", labels=FREE), *bmh("b", "available", labels=FREE)],
@@ -501,28 +517,28 @@ MACHINES: dict[str, Row] = {
         "range",
     ),
     "booted and never joined": Row(
-        lambda: [
-            made(
-                "Machine",
-                "m-0",
-                spec={"infrastructureRef": {"kind": "Metal3Machine", "name": "mm"}},
-                status={"phase": "Provisioned"},
-            ),
-            made(
-                "Metal3Machine",
-                "mm",
-                metadata={"annotations": {"metal3.io/BareMetalHost": "lab/r3-n7"}},
-                status={"ready": True},
-            ),
-            *bmh(
-                state="provisioned", image=IMAGE, status={"operationHistory": {"provision": {"start": OLD, "end": OLD}}}
-            ),
-        ],
+        lambda: BOOTED,
         "baremetal",
         "Machine/m-0",
         "status.nodeRef",
         ("no node", "r3-n7"),
         "cloud-init",
+    ),
+    "joined under another provider id": Row(
+        lambda: [*BOOTED, node("r3-n7", providerID="aws:///x")],
+        "baremetal",
+        "Machine/m-0",
+        "status.nodeRef",
+        ("provider ID aws:///x",),
+        "metal3://lab/r3-n7/mm",
+    ),
+    "no cloud provider sets the provider id": Row(
+        lambda: [*BOOTED, node("r3-n7"), made("Metal3Cluster", "edge", spec={"cloudProviderEnabled": True})],
+        "baremetal",
+        "Metal3Cluster/edge",
+        "spec.cloudProviderEnabled",
+        ("no cloud provider",),
+        "has no cloud provider",
     ),
     "remediation that failed": Row(
         lambda: [made("Metal3Remediation", "m-0", status={"phase": "Failed", "retryCount": 3})],
@@ -589,6 +605,7 @@ def test_a_host_in_error_that_still_runs_is_not_why_its_node_is_lost() -> None:
             },
         ),
         [disks("/dev/sda")],
+        [*BOOTED, node("r3-n7", providerID="metal3://lab/r3-n7/mm")],
         [
             made(
                 "Cluster", "edge", spec={"paused": True}, status={"conditions": [condition("Ready", "False", "Paused")]}
@@ -613,6 +630,21 @@ def test_a_host_in_error_that_still_runs_is_not_why_its_node_is_lost() -> None:
 )
 def test_a_host_that_is_well_held_or_at_work_is_no_fault(objects: list[Raw]) -> None:
     well(*objects)
+
+
+def test_many_hosts_with_one_symptom_are_one_cause() -> None:
+    hosts = [h for n in "abcd" for h in bmh(n, error=("registration error", "connection timed out"))]
+    result = scan(world(*hosts))
+    [root] = result.roots
+    assert "4 BareMetalHosts do not answer at their BMCs (a, b, c, d)" in root.draft.summary
+    assert sum(c.role is Role.CONSEQUENCE for c in result.claims) == 4
+    assert len(scan(world(*hosts[:4])).roots) == 2
+
+
+def test_machines_of_another_provider_are_no_bare_metal() -> None:
+    bad = made("Machine", "m", status={"conditions": [condition("Ready", "False", "InstanceTerminated", "gone")]})
+    [root] = scan(world(bad)).roots
+    assert (root.draft.category, root.draft.target.kind) == ("other", "Machine")
 
 
 def test_a_driver_is_unknown_when_the_operator_says_so_whatever_we_know() -> None:
