@@ -233,8 +233,8 @@ def _checked(view: ClusterView, entry: Waiting) -> Draft | None:
     )
     sure = 0.9 if state == "Rejected" else 0.8
     draft = _draft(view, entry, place, words, sure, (fix,), None, (view.cite(work, place),))
-    # A check that is inactive is told by itself, and explains this.
-    return replace(draft, about=draft.about | {f"AdmissionCheck//{name}"})
+    # A check that is inactive is told by itself and explains this, and so does a request that it made and that failed.
+    return replace(draft, about=draft.about | {f"AdmissionCheck//{name}"}, level=Level.CALLER)
 
 
 def _later(view: ClusterView, entry: Waiting, match: re.Match[str]) -> Draft | None:

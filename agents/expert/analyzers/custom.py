@@ -23,7 +23,7 @@ from assistant.domain.view import ClusterView
 
 BUILT_IN = re.compile(
     r"^(v1|apps/|batch/|autoscaling/|policy/|networking\.k8s\.io|storage\.k8s\.io|rbac|discovery|coordination|admission|events|"
-    r"node\.k8s|flowcontrol|certificates|scheduling|resource\.k8s|apiextensions|internal)"
+    r"node\.k8s|flowcontrol|certificates|scheduling\.k8s|resource\.k8s|apiextensions|internal)"
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from agents.expert.analyzers.host_errors import HOSTS
 from agents.expert.analyzers.hosts import PAUSED, consumers
 from agents.expert.analyzers.statuses import owners, told
-from agents.expert.conditions import read, said
+from agents.expert.conditions import read, said, stale
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.evidence import Citation
@@ -84,8 +84,9 @@ def _machine(view: ClusterView, machine: Thing) -> list[Draft]:
     """Judge a machine for which no host was found: which of the hosts fit, and what is the matter with those."""
     bad = [
         (p, c)
-        for p, c in read(view, machine, timedelta(0)).bad or _association(machine)
-        if text(c.get("type")).startswith(("AssociateBareMetalHost", "AssociateBMH"))
+        for p, c in _association(machine)
+        if not stale(machine, c)
+        and text(c.get("type")).startswith(("AssociateBareMetalHost", "AssociateBMH"))
         and c.get("status") == "False"
         and "no available host" in text(c.get("message")).lower()
     ]
@@ -137,7 +138,7 @@ def _machine(view: ClusterView, machine: Thing) -> list[Draft]:
 
 
 def _association(machine: Thing) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the conditions that tell of a machine's host: their type ends in none of the words that we know."""
+    """Return a machine's conditions, of any type: that of its host ends in none of the words that we know."""
     return [(f"status.conditions[{i}]", c) for i, c in enumerate(machine.rows("status.conditions"))]
 
 

@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "ResourceFlavor": ("resourceflavors.kueue.x-k8s.io", "kueue.x-k8s.io/v1beta2"),
     "AdmissionCheck": ("admissionchecks.kueue.x-k8s.io", "kueue.x-k8s.io/v1beta2"),
     "Topology": ("topologies.kueue.x-k8s.io", "kueue.x-k8s.io/v1beta2"),
+    "ProvisioningRequest": ("provisioningrequests.autoscaling.x-k8s.io", "autoscaling.x-k8s.io/v1"),
     "JobSet": ("jobsets.jobset.x-k8s.io", "jobset.x-k8s.io/v1alpha2"),
     "TrainJob": ("trainjobs.trainer.kubeflow.org", "trainer.kubeflow.org/v1alpha1"),
     "ClusterTrainingRuntime": ("clustertrainingruntimes.trainer.kubeflow.org", "trainer.kubeflow.org/v1alpha1"),

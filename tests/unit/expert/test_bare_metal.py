@@ -417,7 +417,12 @@ def waiting_machine(**labels: str) -> Raw:
         "Metal3Machine",
         "md-0-x",
         spec={"hostSelector": {"matchLabels": labels}},
-        status={"conditions": [condition("AssociateBareMetalHost", "False", "AssociateBareMetalHostFailed", no)]},
+        status={
+            "conditions": [
+                condition("Ready", "False", "NotReady", "AssociateBareMetalHost: " + no),
+                condition("AssociateBareMetalHost", "False", "AssociateBareMetalHostFailed", no),
+            ]
+        },
     )
 
 

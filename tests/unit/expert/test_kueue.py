@@ -479,6 +479,16 @@ def test_what_waits_in_a_queue_that_is_down_is_told_once() -> None:
     assert sum(c.role is Role.CONSEQUENCE for c in result.claims) == 5
 
 
+def test_a_provisioning_request_that_failed_explains_the_check_that_waits_for_it() -> None:
+    pending = {"admissionChecks": [{"name": "prov", "state": "Pending", "lastTransitionTime": OLD}]}
+    work = queued(condition("QuotaReserved", "True", "QuotaReserved"), status=pending)
+    request = made(
+        "ProvisioningRequest", "r", status={"conditions": [condition("Failed", "True", "NoCapacity", "stockout")]}
+    )
+    result = scan(world(*work, owned(request, "Workload", "job-train-b")), WHY)
+    assert [c.draft.target.kind for c in result.roots] == ["ProvisioningRequest"]
+
+
 def test_quota_is_counted_from_the_queues_own_reservations() -> None:
     used = {"flavorsReservation": [{"name": "h100", "resources": [{"name": GPU, "total": "6"}]}]}
     objects = [flavor(), cluster_queue(status=used), local_queue(), workload("w", waits(LATER))]

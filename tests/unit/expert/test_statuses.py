@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agents.expert.analyzers.custom import BUILT_IN
 from agents.expert.catalogue import SUBJECTS
 from agents.expert.causes import Scan, scan
 from agents.expert.conditions import good_when, stale, under_way
@@ -206,3 +207,10 @@ def test_kinds_that_analyzers_know_are_read_first_where_a_cluster_has_too_many()
     judged = {r for r, group in known.items() if group not in ("kubeflow.org", "controlplane.cluster.x-k8s.io")}
     assert judged <= set(read_kinds)
     assert sum(kind in groups or kind in known for kind in read_kinds) == LARGEST_CUSTOM
+
+
+@pytest.mark.parametrize(
+    ("version", "own"), [("scheduling.k8s.io/v1", True), ("scheduling.run.ai/v2alpha2", False), ("batch/v1", True)]
+)
+def test_only_kubernetes_own_groups_are_left_to_their_analyzers(version: str, own: bool) -> None:
+    assert bool(BUILT_IN.match(version)) is own
