@@ -134,6 +134,12 @@ def said(condition: Mapping[str, Any], width: int = 160) -> str:
     return f"{kind} is {status}" + (f" ({reason})" if reason else "") + (f": {message}" if message else "")
 
 
+def because(condition: Mapping[str, Any], width: int = 160) -> str:
+    """Return a condition's reason and message verbatim, to follow words that say what it means."""
+    message = " ".join(text(condition.get("message")).split())[:width].rstrip(" .")
+    return ": ".join(part for part in (text(condition.get("reason")), message) if part) or "no reason is given"
+
+
 def stale(thing: Thing, condition: Mapping[str, Any] | None = None) -> bool:
     """Say whether a status, or one condition of it, was written for an older version of the object."""
     now = thing.number("metadata.generation")

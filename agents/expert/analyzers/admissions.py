@@ -14,7 +14,7 @@ from datetime import timedelta
 from agents.expert.analyzers.queues import LOCAL, QUEUE_LABEL, WORKLOADS, Waiting, owners_of, waiting_of
 from agents.expert.analyzers.quotas import holders, quota_of, shown
 from agents.expert.analyzers.statuses import untouched
-from agents.expert.conditions import age_of, path_of_condition, said, stale
+from agents.expert.conditions import age_of, because, path_of_condition, stale
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.evidence import Citation
@@ -195,7 +195,7 @@ def _inactive(view: ClusterView, entry: Waiting) -> Draft | None:
             view, entry, "spec.active", words, 0.9, (mend, again), None, (view.cite(work, *paths),), "", "Evicted"
         )
     elif re.search(r"admission check", spoken, re.IGNORECASE):
-        words = f"was deactivated: {said(evicted)}"
+        words = f"was deactivated: {because(evicted)}"
         mend = outside("Find out why the admission check refused it", "otherwise it is refused again")
         found = _draft(
             view, entry, "spec.active", words, 0.88, (mend, again), None, (view.cite(work, *paths),), "", "Evicted"
@@ -347,16 +347,16 @@ def _verbatim(view: ClusterView, entry: Waiting) -> Draft | None:
         return None
     fix = outside("Wait, ask for less, or raise the queue's quota", "Kueue starts it by itself once there is room")
     if preempted.get("status") == "True":
-        words = f"was preempted and waits for its turn again: {said(preempted)}"
+        words = f"was preempted and waits for its turn again: {because(preempted)}"
         return _draft(
             view, entry, path_of_condition(work, "Preempted"), words, 0.8, (fix,), asks=MEANT, kind="Preempted"
         )
     evicted = work.condition("Evicted")
     if evicted.get("status") == "True" and evicted.get("reason") in ("PodsReadyTimeout", "NodeFailures"):
-        words = f"was evicted and is to be tried again: {said(evicted)}"
+        words = f"was evicted and is to be tried again: {because(evicted)}"
         mend = outside(
             "Find out why its pods did not become ready, or which node failed", "otherwise it is evicted again"
         )
         return _draft(view, entry, path_of_condition(work, "Evicted"), words, 0.85, (mend,), kind="Evicted")
-    words = f"waits in its queue: {said(reserved)}"
+    words = f"waits in its queue: {because(reserved)}"
     return _draft(view, entry, path_of_condition(work, "QuotaReserved"), words, 0.7, (fix,), asks=MEANT)

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from agents.expert.analyzers.queues import QUEUE_LABEL, WORKLOADS, in_queue
 from agents.expert.analyzers.statuses import MEANT, claim, judge, lasts, untouched
-from agents.expert.conditions import age_of, path_of_condition, said, stale
+from agents.expert.conditions import age_of, because, path_of_condition, stale
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.raw import mapping, rows, text
@@ -54,7 +54,7 @@ def _jobset(view: ClusterView, jobset: Thing) -> list[Draft]:
     if jobset.condition("Completed").get("status") == "True":
         return []
     if failed.get("status") == "True" and not stale(jobset, failed):
-        return [_failed(view, jobset, path_of_condition(jobset, "Failed"), f"has failed: {said(failed)}")]
+        return [_failed(view, jobset, path_of_condition(jobset, "Failed"), f"has failed: {because(failed)}")]
     if jobset.at("spec.suspend") is True:
         return suspended(view, jobset)
     if view.now - jobset.created < timedelta(minutes=MINUTES):
@@ -176,7 +176,9 @@ def _trainjob(view: ClusterView, job: Thing) -> list[Draft]:
         fix = outside(
             "Mend what its JobSet and pods say, and submit it again", "a failed TrainJob is not started again"
         )
-        return [claim(view, job, "job", path_of_condition(job, "Failed"), f"has failed: {said(failed)}", 0.8, (fix,))]
+        return [
+            claim(view, job, "job", path_of_condition(job, "Failed"), f"has failed: {because(failed)}", 0.8, (fix,))
+        ]
     return suspended(view, job)
 
 
@@ -194,7 +196,7 @@ def _group(view: ClusterView, group: Thing) -> list[Draft]:
     leaders = [p for p in view.pods_of(group) if p.labels.get("leaderworkerset.sigs.k8s.io/worker-index") == "0"]
     down = [p for p in leaders if not p.ready]
     ready, wanted = group.number("status.readyReplicas"), group.number("spec.replicas", 1)
-    base = f"has {ready} of {wanted} groups ready: {said(available)}"
+    base = f"has {ready} of {wanted} groups ready: {because(available)}"
     field, extra = path_of_condition(group, "Available"), ""
     if down and group.text("spec.startupPolicy") == "LeaderReady":
         field, extra = "spec.startupPolicy", f"; leader {down[0].name} is not ready, and workers are made only after it"

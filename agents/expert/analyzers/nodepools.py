@@ -9,7 +9,7 @@ from dataclasses import replace
 from agents.expert.analyzers.autonomy import BINDING, DURATION, EDGE, autonomy, corrected, give, is_edge
 from agents.expert.analyzers.nodes import pods_on
 from agents.expert.analyzers.sites import MEMBER, POOLS, Site, everywhere, neighbours, pool_name, sites
-from agents.expert.conditions import path_of_condition, said
+from agents.expert.conditions import because, path_of_condition
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import workloads
@@ -170,7 +170,7 @@ def _edge_node(view: ClusterView, node: Thing) -> list[Draft]:
         fix = outside(
             "Read the conversion's pod on that node, then convert it again", "yurt-manager makes one for each try"
         )
-        words = f"Node {node.name} was not turned into an edge node: {said(failed)}."
+        words = f"Node {node.name} was not turned into an edge node: {because(failed)}."
         found.append(_draft(view, node, place, words, 0.88, (view.cite(node, place),), (fix,), pods | {node.key}))
     if any(t.get("key") == DELEGATED for t in node.rows("spec.taints")):
         fix = outside("Check the node's own link to the cloud", "its pool's coordinator sends its heartbeats meanwhile")

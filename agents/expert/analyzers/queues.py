@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.expert.conditions import path_of_condition, said, stale
+from agents.expert.conditions import because, path_of_condition, stale
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.evidence import Citation
@@ -125,7 +125,7 @@ def _cluster(view: ClusterView, queue: Thing, held: list[Waiting], keys: frozens
     if down and not found:
         last = outside("Mend what the condition names; the queue becomes active by itself", "Kueue says what it lacks")
         place = path_of_condition(queue, "Active")
-        words = f"ClusterQueue {queue.name} is inactive: {said(active)}."
+        words = f"ClusterQueue {queue.name} is inactive: {because(active)}."
         found.append(_draft(queue, place, words, 0.85, agrees, keys, (last,)))
     return found
 
@@ -211,7 +211,8 @@ def _checks(
                 place = path_of_condition(check, "Active")
                 controller = check.text("spec.controllerName") or "its controller"
                 fix = outside(f"Bring back {controller}, or mend the parameters that it is given", "it does the check")
-                words = f"AdmissionCheck {check.name} is inactive, so ClusterQueue {queue.name} is: {said(active)}."
+                why = because(active)
+                words = f"AdmissionCheck {check.name} is inactive ({why}), and with it ClusterQueue {queue.name}."
                 cited = (view.cite(check, place, "spec.controllerName"), *agrees)
                 found.append(_draft(check, place, words, 0.93, cited, keys | {check.key}, (fix,)))
     return found
@@ -271,7 +272,7 @@ def _local(view: ClusterView, local: Thing, held: list[Waiting], keys: frozenset
     found = _stopped(view, local, held, keys, agrees)
     if down and not found and active.get("reason") != "Stopped":
         place = path_of_condition(local, "Active")
-        words = f"LocalQueue {local.name} is inactive: {said(active)}."
+        words = f"LocalQueue {local.name} is inactive: {because(active)}."
         fix = outside("Mend the ClusterQueue behind it", "a local queue is as active as the one that it leads to")
         found.append(_draft(local, place, words, 0.8, agrees, keys, (fix,), Level.WORKLOAD))
     return found

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from agents.expert.analyzers.jobsets import suspended
 from agents.expert.analyzers.statuses import MEANT, claim, judge, lasts, untouched
-from agents.expert.conditions import age_of, path_of_condition, said, stale
+from agents.expert.conditions import age_of, because, path_of_condition, stale
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import outside, set_path
 from assistant.domain.raw import mapping, text
@@ -47,11 +47,11 @@ def _cluster(view: ClusterView, cluster: Thing) -> list[Draft]:
     if refused.get("status") == "True" and not stale(cluster, refused):
         fix = outside("Mend what refuses its pods: quota, policy, or the pod template", "the operator cannot make them")
         field = path_of_condition(cluster, "ReplicaFailure")
-        return [claim(view, cluster, "other", field, f"cannot make its pods: {said(refused)}", 0.9, (fix,))]
+        return [claim(view, cluster, "other", field, f"cannot make its pods: {because(refused)}", 0.9, (fix,))]
     if head.get("status") == "False" and not stale(cluster, head) and lasts(view, head, MINUTES):
         fix = outside("Find out why the head pod does not become ready", "workers and jobs all go through it")
         field = path_of_condition(cluster, "HeadPodReady")
-        return [claim(view, cluster, "other", field, f"has no ready head: {said(head)}", 0.75, (fix,))]
+        return [claim(view, cluster, "other", field, f"has no ready head: {because(head)}", 0.75, (fix,))]
     wanted, ready = cluster.number("status.desiredWorkerReplicas"), cluster.number("status.readyWorkerReplicas")
     made = cluster.condition("RayClusterProvisioned")
     old = lasts(view, made, MINUTES) if made else view.now - cluster.created > STARTING
@@ -134,5 +134,7 @@ def _service(view: ClusterView, service: Thing) -> list[Draft]:
         return []
     fix = outside("Look at its RayCluster and at the Serve applications", "it is ready once an endpoint serves")
     return [
-        claim(view, service, "other", path_of_condition(service, "Ready"), f"is not ready: {said(ready)}", 0.78, (fix,))
+        claim(
+            view, service, "other", path_of_condition(service, "Ready"), f"is not ready: {because(ready)}", 0.78, (fix,)
+        )
     ]

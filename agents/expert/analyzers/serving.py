@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.expert.analyzers.statuses import MEANT, claim, judge, told
-from agents.expert.conditions import read, said, stale
+from agents.expert.conditions import because, read, stale
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.raw import text
@@ -164,7 +164,7 @@ def _llm(view: ClusterView, service: Thing) -> list[Draft]:
         fix = outside(
             "Correct spec.baseRefs and the templates that it is made of", "nothing is made before they combine"
         )
-        words = f"cannot be put together: {said(presets)}"
+        words = f"cannot be put together: {because(presets)}"
         return [
             claim(
                 view,
