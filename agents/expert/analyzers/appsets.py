@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agents.expert.analyzers.nodepools import selected
+from agents.expert.analyzers.nodepools import RAVEN, selected
 from agents.expert.analyzers.sites import POOLS
 from agents.expert.analyzers.statuses import below, judge, untouched
 from agents.expert.conditions import path_of_condition, read, stale
@@ -14,7 +14,7 @@ from assistant.domain.raw import mapping, text, texts
 from assistant.domain.view import ClusterView, Thing
 
 SETS = "yurtappsets.apps.openyurt.io"
-KINDS = (SETS, POOLS)
+KINDS = (SETS, POOLS, RAVEN)
 TOPOLOGY = "openyurt.io/topologyKeys"
 KEYS = ("openyurt.io/nodepool", "kubernetes.io/hostname", "kubernetes.io/zone")
 
@@ -50,11 +50,15 @@ def _named(view: ClusterView, app: Thing) -> list[Draft]:
         return []
     known = [p.name for p in view.all(POOLS)]
     named = [(f"spec.pools[{i}]", n) for i, n in enumerate(texts(app.at("spec.pools")))]
+    # v1alpha1 names them in a topology.
+    named += [
+        (f"spec.topology.pools[{i}].name", text(p.get("name"))) for i, p in enumerate(app.rows("spec.topology.pools"))
+    ]
     for i, tweak in enumerate(app.rows("spec.workload.workloadTweaks")):
         named += [(f"spec.workload.workloadTweaks[{i}].pools[{j}]", n) for j, n in enumerate(texts(tweak.get("pools")))]
     found = []
     for field, name in named:
-        if name not in known:
+        if name and name not in known:
             near = nearest(name, known)
             fixes = [set_path(app, field, near, f"Name NodePool {near}", "that pool exists")] if near else []
             last = outside(f"Or create NodePool {name}", "right if the site is still to come")

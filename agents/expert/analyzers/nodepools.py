@@ -17,6 +17,7 @@ from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, text, texts
 from assistant.domain.view import ClusterView, Thing, selects
 
+RAVEN = "gateways.raven.openyurt.io"
 DELEGATED = "node.openyurt.io/unschedulable"
 """The taint of a node whose heartbeats come through its pool's coordinator (OpenYurt before 1.7)."""
 _CERTIFICATE = re.compile(
@@ -42,7 +43,7 @@ def analyze(view: ClusterView) -> list[Draft]:
             found += _edge_node(view, node)
         elif any(a in node.annotations for a in (BINDING, DURATION)):
             found += _no_effect(view, node)
-    return found + _hub(view)
+    return found + [d for g in view.all(RAVEN) for d in _tunnel(view, g)] + _hub(view)
 
 
 def _draft(
@@ -245,6 +246,26 @@ def _membership(view: ClusterView, node: Thing, pods: frozenset[str]) -> list[Dr
     cited = (view.cite(node, "metadata.labels"),)
     found = _draft(view, node, field, words, 0.85, cited, (*fixes, last), pods | {f"{node.key}#pool"})
     return [replace(found, about=frozenset({f"{node.key}#pool"}), explains=frozenset())]
+
+
+def _tunnel(view: ClusterView, gateway: Thing) -> list[Draft]:
+    """Judge a Raven Gateway that has nodes behind it and no active endpoint: nothing crosses between the sites."""
+    ends = gateway.rows("spec.endpoints")
+    if not ends or not gateway.rows("status.nodes") or gateway.rows("status.activeEndpoints"):
+        return []
+    names = [n.name for n in view.all("nodes")]
+    lost = [i for i, e in enumerate(ends) if view.complete("nodes") and text(e.get("nodeName")) not in names]
+    fixes: list[Fix] = [outside("Bring back a node that is an endpoint, or name another one", "Raven elects by itself")]
+    field, why = "spec.endpoints", "none of its endpoint nodes is ready"
+    if lost:
+        field, name = f"spec.endpoints[{lost[0]}].nodeName", text(ends[lost[0]].get("nodeName"))
+        near = nearest(name, names)
+        why = f"its endpoint node {name} does not exist"
+        if near:
+            fixes.insert(0, set_path(gateway, field, near, f"Use node {near}", "that node exists"))
+    words = f"Raven Gateway {gateway.name} has no active endpoint: {why}, so logs, exec and traffic do not cross sites."
+    cited = (view.cite(gateway, "spec.endpoints", "status.activeEndpoints", "status.nodes"),)
+    return [_draft(view, gateway, field, words, 0.85, cited, fixes, frozenset({gateway.key}))]
 
 
 def _hub(view: ClusterView) -> list[Draft]:

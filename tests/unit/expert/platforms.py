@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "IPClaim": ("ipclaims.ipam.metal3.io", "ipam.metal3.io/v1alpha1"),
     "NodePool": ("nodepools.apps.openyurt.io", "apps.openyurt.io/v1beta2"),
     "YurtAppSet": ("yurtappsets.apps.openyurt.io", "apps.openyurt.io/v1beta1"),
+    "RavenGateway": ("gateways.raven.openyurt.io", "raven.openyurt.io/v1beta1"),
     "ClusterQueue": ("clusterqueues.kueue.x-k8s.io", "kueue.x-k8s.io/v1beta2"),
     "LocalQueue": ("localqueues.kueue.x-k8s.io", "kueue.x-k8s.io/v1beta2"),
     "Workload": ("workloads.kueue.x-k8s.io", "kueue.x-k8s.io/v1beta2"),
@@ -55,7 +56,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "ClusterServingRuntime": ("clusterservingruntimes.serving.kserve.io", "serving.kserve.io/v1alpha1"),
     "PyTorchJob": ("pytorchjobs.kubeflow.org", "kubeflow.org/v1"),
 }
-REAL = {"VolcanoJob": "Job"}
+REAL = {"VolcanoJob": "Job", "RavenGateway": "Gateway"}
 """Kinds whose name another API has as well, under which we keep them apart."""
 
 

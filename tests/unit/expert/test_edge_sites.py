@@ -63,6 +63,16 @@ DELEGATED = edge_node("a")
 DELEGATED["spec"]["taints"] = [{"key": "node.openyurt.io/unschedulable", "effect": "NoSchedule"}]
 
 
+def raven(node_name: str, *active: str) -> Raw:
+    return made(
+        "RavenGateway",
+        "gw-s17",
+        "",
+        spec={"endpoints": [{"nodeName": node_name}]},
+        status={"nodes": [{"nodeName": "s17-a"}], "activeEndpoints": [{"nodeName": n} for n in active]},
+    )
+
+
 def within(topology: str) -> list[Raw]:
     """A Service that is to keep its traffic at the site, and its pod."""
     found = service("web")
@@ -235,6 +245,22 @@ ROWS: dict[str, Row] = {
         ("CreateWorkloadError", "quota"),
         "controller says",
     ),
+    "application of a pool that is none, in the older form": Row(
+        lambda: [pool("store-17"), app_set(topology={"pools": [{"name": "stroe-17"}]})],
+        "edge",
+        "YurtAppSet/menu",
+        "spec.topology.pools[0].name",
+        ("stroe-17",),
+        "store-17",
+    ),
+    "sites that are not connected": Row(
+        lambda: [raven("s17-x"), edge_node("s17-a"), pool()],
+        "edge",
+        "Gateway/gw-s17",
+        "spec.endpoints[0].nodeName",
+        ("no active endpoint", "s17-x does not exist"),
+        "node s17-a",
+    ),
     "topology that is none": Row(
         lambda: within("openyurt.io/nodepol"),
         "edge",
@@ -308,6 +334,7 @@ def test_pods_of_a_node_are_evicted_as_they_say_themselves() -> None:
         [pool("s17"), app_set("menu", condition("PoolFound", "True", "FindPools"), pools=["s17"], counts=(3, 2))],
         [pool("s17"), app_set("menu", condition("AppReady", "False", "Progressing", since=SOON), pools=["s17"])],
         [pool("s17", 0, 0)],
+        [raven("s17-a", "s17-a"), edge_node("s17-a"), pool()],
     ],
 )
 def test_a_site_that_is_well_is_no_fault(objects: list[Raw]) -> None:

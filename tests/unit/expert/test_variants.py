@@ -53,7 +53,7 @@ CASES: dict[str, Incident] = {
     for name, incident in module.case.rows.items()
 } | {name: Incident(*row) for name, row in test_faults.CASES.items()}
 
-SHARED = ("Node", "NodePool", "ClusterQueue/vision")
+SHARED = ("Node", "NodePool", "Gateway", "ClusterQueue/vision")
 """What no namespace owns is a note in one that does not use it."""
 
 
