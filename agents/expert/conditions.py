@@ -173,8 +173,10 @@ def read(view: ClusterView, thing: Thing, patience: timedelta = PATIENCE) -> Rea
     fresh = [(p, c) for p, c in fresh if not well or text(c.get("type")) in known]
     # The part that fails says more than the summary that follows from it.
     fresh.sort(key=lambda pair: (pair[1].get("type") in _SUMMARIES, pair[1].get("status") == "Unknown"))
-    old = any(stale(thing, c) for _, c in found) or (not found and stale(thing))
-    return Reading(tuple((p, c) for p, c in fresh if not under_way(view, c, patience)), old and not fresh)
+    behind = all(stale(thing, c) for _, c in found) if found else stale(thing)
+    # With a summary that is of now and good, what another condition said of an older version is of no matter.
+    old = not fresh and (behind or (bool(bad) and not well and any(stale(thing, c) for _, c in bad)))
+    return Reading(tuple((p, c) for p, c in fresh if not under_way(view, c, patience)), old)
 
 
 def _is_bad(condition: Mapping[str, Any]) -> bool:
@@ -183,5 +185,5 @@ def _is_bad(condition: Mapping[str, Any]) -> bool:
         return status == "False" and condition.get("reason") == "ProgressDeadlineExceeded"
     good = good_when(kind)
     if status == "Unknown":
-        return kind in _SUMMARIES or kind == "Accepted"
+        return kind in ("Ready", "Available", "Accepted")  # what is to succeed may run for days
     return bool(good) and status in ("True", "False") and status != good

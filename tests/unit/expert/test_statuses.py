@@ -86,6 +86,7 @@ def test_a_bad_condition_is_told_with_its_reason_verbatim(bad: Raw) -> None:
         [condition("Ready", "Unknown", "Waiting", since=SOON)],
         [condition("Progressing", "False", "AsExpected")],
         [condition("Progressing", "True", "RollingOut")],
+        [condition("Succeeded", "Unknown", "Running")],
         [condition("Degraded", "False")],
         [condition("Ready", "True"), condition("Warned", "False", "Odd")],
         [condition("SubReady", "False", "Off", severity="Info")],
@@ -124,6 +125,13 @@ def test_one_fresh_condition_counts_beside_old_ones() -> None:
     new = {**condition("Ready", "False", "New", "just so"), "observedGeneration": 2}
     [root] = looked(widget(old, new, generation=2)).roots
     assert "just so" in root.draft.summary and root.draft.field == "status.conditions[1]"
+
+
+def test_an_old_part_beside_a_sum_that_is_of_now_and_good_is_of_no_matter() -> None:
+    old = {**condition("Synced", "False", "Old", "long gone"), "observedGeneration": 1}
+    new = {**condition("Ready", "True", "New"), "observedGeneration": 2}
+    result = looked(widget(old, new, generation=2))
+    assert result.verdict is Verdict.HEALTHY and not result.claims
 
 
 def test_an_object_without_a_status_is_undecided_only_where_others_of_its_kind_have_one() -> None:
