@@ -16,6 +16,7 @@ from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 
 SHORT = re.compile(r"Insufficient ([\w./-]+)")
+GANG = re.compile(r"pod ?group is not ready|gang unschedulable", re.IGNORECASE)
 FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral-storage"}
 
 
@@ -41,6 +42,8 @@ def analyze(view: ClusterView) -> list[Draft]:
             continue  # Kueue's own words say why the gate is closed
         if gates:
             found[workload.thing.key] = _gated(view, workload, pod)
+        elif GANG.search(message) and view.all("podgroups.scheduling.volcano.sh"):
+            continue  # one of many that start together or not at all: the group's own condition counts them
         elif message:
             draft = _judge(view, workload, pod, message, event)
             if draft is not None:

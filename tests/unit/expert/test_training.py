@@ -9,6 +9,7 @@ import pytest
 from agents.expert.causes import scan
 from assistant.domain.finding import Role
 
+from .cases import told
 from .objects import NOW, OLD, SOON, Raw, crashed, deployment, event, pod, thing, waiting
 from .platforms import Row, condition, made, owned, undecided, verify, well, world
 
@@ -683,6 +684,18 @@ def test_a_job_set_in_a_kueue_queue_is_not_called_suspended() -> None:
     # Without Kueue nobody but a person has suspended it.
     claims = scan(world(held, absent=("Workload", "LocalQueue", "ClusterQueue")), ASK).claims
     assert [(c.draft.category, c.draft.field) for c in claims] == [("job", "spec.suspend")]
+
+
+def test_pods_of_a_gang_are_told_by_their_group() -> None:
+    why = "pod group is not ready, 3 Pending, 4 minAvailable"
+    held = [condition("PodScheduled", "False", "Unschedulable", why)]
+    waiting_pods = [pod_of("Job", "mpi", f"mpi-w-{i}", conditions=held, containerStatuses=[]) for i in range(3)]
+    for one in waiting_pods:
+        del one["spec"]["nodeName"]
+    unfit = condition("Unschedulable", "True", "NotEnoughResources", "3/3 tasks in gang unschedulable: " + why)
+    gang = owned(group("Inqueue", unfit), "Job", "mpi")
+    result = scan(world(queue(), volcano_job("Pending"), gang, waiting_pods), ASK)
+    assert [c.draft.target.kind for c in result.roots] == ["PodGroup"], told(result)
 
 
 def test_the_kubectl_line_names_the_api_where_another_one_has_the_kind_too() -> None:
