@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from agents.expert.analyzers.statuses import MEANT, claim, judge, told
@@ -25,6 +26,13 @@ _WHOLE = (
     "PredictorConfigurationReady",
 )
 """Conditions that sum others up: the part that fails is told before them."""
+INITIALIZER = "storage-initializer"
+_MODEL_URIS = ("spec.predictor.model.storageUri", "spec.predictor.storageUri", "spec.model.uri")
+_REFUSED = re.compile(r"\b40[13]\b|denied|forbidden|unauthori[sz]ed|credential|gated", re.IGNORECASE)
+_NOT_GOT = re.compile(
+    rf"{_REFUSED.pattern}|\b404\b|NoSuch|not found|does not exist|no such|failed to (?:fetch|download)|no space left",
+    re.IGNORECASE,
+)
 _FAILED = ("BlockedByFailedLoad", "InvalidSpec")
 
 
@@ -53,7 +61,38 @@ def _service(view: ClusterView, service: Thing) -> list[Draft]:
     failing = failing or service.text("status.modelStatus.states.targetModelState") == "FailedToLoad"
     if failing and service.condition("Ready").get("status") != "True":
         return [_model(view, service, text(failure.get("reason")), " ".join(text(failure.get("message")).split()))]
-    return _parts(view, service)
+    return _storage(view, service) or _parts(view, service)
+
+
+def _storage(view: ClusterView, service: Thing) -> list[Draft]:
+    """Judge a model that the storage initializer does not get, by its log; the pods that wait for it follow."""
+    field = next((f for f in _MODEL_URIS if service.text(f)), "")
+    if not field or service.condition("Ready").get("status") == "True":
+        return []
+    for pod in view.pods_of(service):
+        states = [s for s in pod.rows("status.initContainerStatuses") if s.get("name") == INITIALIZER]
+        if not states or states[0].get("ready") is True:
+            continue
+        logs = [view.log(pod.namespace, pod.name, INITIALIZER, previous) for previous in (False, True)]
+        found = (
+            (log, line) for log in logs if log is not None for line in reversed(log.lines) if _NOT_GOT.search(line)
+        )
+        log, line = next(found, (None, ""))
+        if log is None:
+            continue
+        refused, uri = _REFUSED.search(line), service.text(field)
+        fix = outside(
+            f"Let the account of {service.kind} {service.name} read {uri} (its Secret, its rights there)"
+            if refused
+            else f"Put the model where {uri} says, or correct that",
+            "it is fetched by the storage initializer before the server starts",
+        )
+        words = (
+            f"{'may not read' if refused else 'does not get'} its model: {' '.join(line.split())[:180].rstrip(' .')}"
+        )
+        draft = claim(view, service, "other", field, words, 0.9, (fix,), level=Level.OBJECT)
+        return [replace(draft, citations=(*draft.citations, view.cite_log(log, line)))]
+    return []
 
 
 def _parts(view: ClusterView, service: Thing) -> list[Draft]:
@@ -178,4 +217,4 @@ def _llm(view: ClusterView, service: Thing) -> list[Draft]:
                 level=Level.OBJECT,
             )
         ]
-    return _parts(view, service)
+    return _storage(view, service) or _parts(view, service)

@@ -8,6 +8,7 @@ import pytest
 
 from agents.expert.causes import scan
 from assistant.domain.finding import Role
+from assistant.domain.view import Log
 
 from .cases import told
 from .objects import NOW, OLD, SOON, Raw, crashed, deployment, event, pod, thing, waiting
@@ -684,6 +685,31 @@ def test_a_job_set_in_a_kueue_queue_is_not_called_suspended() -> None:
     # Without Kueue nobody but a person has suspended it.
     claims = scan(world(held, absent=("Workload", "LocalQueue", "ClusterQueue")), ASK).claims
     assert [(c.draft.category, c.draft.field) for c in claims] == [("job", "spec.suspend")]
+
+
+@pytest.mark.parametrize(
+    ("line", "word", "fix"),
+    [
+        ("botocore.exceptions.ClientError: (403) when calling HeadObject: Forbidden", "may not read", "account"),
+        ("RuntimeError: Failed to fetch model. No model found in s3://models/iris: NoSuchKey", "does not get", "says"),
+    ],
+)
+def test_a_model_that_is_not_fetched_is_told_by_the_initializers_log(line: str, word: str, fix: str) -> None:
+    failed = {
+        "name": "storage-initializer",
+        "ready": False,
+        "restartCount": 4,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    }
+    fetching = pod_of("InferenceService", "iris", "iris-0", initContainerStatuses=[failed], containerStatuses=[])
+    fetching["spec"]["initContainers"] = [{"name": "storage-initializer", "image": "kserve/storage"}]
+    service = isvc(condition("Ready", "False", "PredictorNotReady"), storageUri="s3://models/iris")
+    built = world(service, fetching)
+    built.add_log(Log("lab", "iris-0", "storage-initializer", False, f"INFO start\n{line}\n", "GET /log"))
+    [root] = scan(built, "why is iris not ready?").roots
+    assert (root.draft.target.kind, root.draft.field) == ("InferenceService", "spec.predictor.model.storageUri")
+    assert word in root.draft.summary and fix in root.draft.fixes[0].title
+    assert line in root.draft.citations[1].quote
 
 
 def test_pods_of_a_gang_are_told_by_their_group() -> None:
