@@ -12,10 +12,10 @@ from agents.expert.changes import Change, change_of
 from agents.expert.draft import Draft, Level
 from agents.expert.question import named_in
 from agents.expert.remedies import outside
-from agents.expert.workload import YOUNG, Workload, is_ready, workloads
+from agents.expert.workload import CONTROLLERS, YOUNG, Workload, is_ready, workloads
 from assistant.domain.finding import Role, Verdict
 from assistant.domain.raw import mapping
-from assistant.domain.view import ClusterView
+from assistant.domain.view import ClusterView, Thing
 
 ODD_OBJECTS = Exception
 """Whatever an analyzer trips over becomes a gap of the verdict, never the end of the turn."""
@@ -51,6 +51,9 @@ ASKED = {
     "node": r"node|machine|edge|maintenance",
     "quota": r"scal|quota|replica",
     "oom": r"memory|oom|restart|kill",
+    "kueue": r"queue|quota|train|batch|admit|workload",
+    "baremetal": r"host|server|machine|bare.?metal|provision|bmc|inspect",
+    "edge": r"edge|site|store|pool|offline|autonom",
 }
 
 
@@ -142,7 +145,7 @@ def _unexplained(view: ClusterView, drafts: list[Draft]) -> list[Draft]:
     found = []
     for workload in workloads(view):
         lacking = workload.wanted - sum(is_ready(p) for p in workload.pods)
-        bare = workload.thing.kind == "Pod" and not is_ready(workload.thing)
+        bare = workload.thing.resource not in CONTROLLERS and any(_waits(workload, p) for p in workload.pods)
         if workload.keys & touched or (lacking <= 0 and not bare) or workload.thing.deleting:
             continue
         newest = max((p.created for p in workload.pods), default=workload.thing.created)
@@ -164,6 +167,11 @@ def _unexplained(view: ClusterView, drafts: list[Draft]) -> list[Draft]:
             )
         )
     return found
+
+
+def _waits(workload: Workload, pod: Thing) -> bool:
+    """Say whether a pod that no built-in controller counts is not ready; one that failed was replaced by its owner."""
+    return not is_ready(pod) and (workload.thing.kind == "Pod" or pod.text("status.phase") != "Failed")
 
 
 def _reach(view: ClusterView) -> dict[str, set[str]]:

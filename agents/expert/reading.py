@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents.expert.analyzers.custom import JUDGED
 from agents.expert.catalogue import Subject
 from agents.expert.workload import containers, in_trouble, is_ready, workloads
 from assistant.domain.view import ClusterView
@@ -44,6 +45,25 @@ CORE_GROUPS = frozenset(
 )
 LARGEST_CUSTOM = 60
 """Custom kinds read at most in one turn; clusters with more are asked about by kind."""
+JUDGED_GROUPS = (
+    "gateway.networking.k8s.io",
+    "inference.networking.k8s.io",
+    "kueue.x-k8s.io",
+    "metal3.io",
+    "ironic.metal3.io",
+    "apps.openyurt.io",
+    "jobset.x-k8s.io",
+    "leaderworkerset.x-k8s.io",
+    "trainer.kubeflow.org",
+    "scheduling.volcano.sh",
+    "batch.volcano.sh",
+    "ray.io",
+    "serving.kserve.io",
+    "cluster.x-k8s.io",
+    "infrastructure.cluster.x-k8s.io",
+    "ipam.metal3.io",
+)
+"""Groups that analyzers know; they come first, so that a cluster with hundreds of other kinds does not hide them."""
 
 
 def reads_of(subject: Subject, groups: Mapping[str, str], namespace: str) -> list[tuple[str, str]]:
@@ -51,7 +71,10 @@ def reads_of(subject: Subject, groups: Mapping[str, str], namespace: str) -> lis
     wanted = [(need, namespace) for need in subject.needs]
     wanted += [(r, ns) for r, ns in subject.elsewhere if ns != namespace]
     if subject.custom:
-        custom = sorted(k for k, group in groups.items() if group not in CORE_GROUPS)
+        custom = sorted(
+            (k for k, group in groups.items() if group not in CORE_GROUPS),
+            key=lambda k: (k not in JUDGED, groups[k] not in JUDGED_GROUPS, k),
+        )
         wanted += [(k, namespace) for k in custom[:LARGEST_CUSTOM]]
     return wanted
 

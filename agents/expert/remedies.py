@@ -64,9 +64,12 @@ def pointer(path: str) -> str:
 
 def _kubectl(thing: Thing, kind: str, body: str) -> str:
     place = f"-n {thing.namespace} " if thing.namespace else ""
-    word = thing.resource if "." in thing.resource and "k8s.io" not in thing.resource else thing.kind.lower()
-    if thing.kind in (*ROLLING_KINDS, "CronJob", "Job"):
-        word = thing.kind.lower()
+    word = thing.kind.lower()
+    # The full name where another API may have the same kind; kubectl would take the built-in one.
+    group = thing.resource.partition(".")[2]
+    built_in = group.endswith("k8s.io") and not group.endswith("x-k8s.io")
+    if group not in ("", "apps", "batch", "autoscaling", "policy") and not built_in:
+        word = thing.resource
     return f"kubectl {place}patch {word} {thing.name} --type {kind} -p {shlex.quote(body)}"
 
 
@@ -101,7 +104,15 @@ def json_patch(thing: Thing, steps: list[dict[str, Any]], title: str, reason: st
     """Change an object by JSON patch (RFC 6902)."""
     body = json.dumps(steps, ensure_ascii=False)
     action = Action("PATCH", path_of(thing), thing.target, content_type=JSON_PATCH, body=body)
-    return Fix(title, risk_of(thing), reason, action, _kubectl(thing, "json", body), undo)
+    return Fix(title, risk_of(thing), reason + _put_back(thing), action, _kubectl(thing, "json", body), undo)
+
+
+def _put_back(thing: Thing) -> str:
+    """Return the warning that the owner of an object may undo a change, "" where nothing of another API owns it."""
+    owner = next((r for r in thing.rows("metadata.ownerReferences") if r.get("controller")), {})
+    if not owner or str(owner.get("apiVersion", "")).startswith(("apps/", "batch/")) or thing.kind == "Pod":
+        return ""
+    return f"; {owner.get('kind')} {owner.get('name')} owns it and may put it back, so change it there too"
 
 
 def merge_patch(thing: Thing, change: Mapping[str, Any], title: str, reason: str, undo: str) -> Fix:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from agents.expert.templates import template_in
 from assistant.domain.raw import fold_int, mapping, rows, text
 from assistant.domain.view import ClusterView, Thing, when
 
@@ -134,25 +135,44 @@ def workloads(view: ClusterView) -> list[Workload]:
     """Return every workload of the view, bare pods included; built once a view."""
     memo = view.memo("workloads", logs=False)
     if "all" not in memo:
-        heads: dict[str, tuple[Thing, list[Thing]]] = {}
+        heads: dict[tuple[str, str], tuple[Thing, list[Thing]]] = {}
         for resource in CONTROLLERS:
             for thing in view.all(resource):
                 if not thing.rows("metadata.ownerReferences"):
-                    heads[thing.key] = (thing, [])
-        runs: dict[str, bool] = {}
+                    heads[(thing.key, template_of(thing))] = (thing, [])
+        runs: dict[str, str] = {}
         for pod in view.all("pods"):
             head = view.top(pod)
             if head.key not in runs:
-                runs[head.key] = bool(template_of(head))
-            if not runs[head.key]:
-                head = pod
-            heads.setdefault(head.key, (head, []))[1].append(pod)
+                runs[head.key] = template_of(head)
+            path = runs[head.key]
+            if not path:
+                head, path = _made_from(view, head, pod)
+            heads.setdefault((head.key, path), (head, []))[1].append(pod)
         memo["all"] = [
-            Workload(head, template_of(head), tuple(sorted(pods, key=lambda p: p.created, reverse=True)))
-            for head, pods in heads.values()
+            Workload(head, path, tuple(sorted(pods, key=lambda p: p.created, reverse=True)))
+            for (_, path), (head, pods) in heads.items()
         ]
     found: list[Workload] = memo["all"]
     return found
+
+
+def _made_from(view: ClusterView, top: Thing, pod: Thing) -> tuple[Thing, str]:
+    """Return the object of the owner chain that holds a pod's template, the highest first, and where it does.
+
+    For pods whose chain ends in a kind without the usual template. A template further down is made by what is above it,
+    and is still better than the pod: a change of that is gone with the pod.
+    """
+    chain: list[Thing] = []
+    current = view.owner(pod)
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = view.owner(current)
+    for thing in reversed(chain):
+        path = template_in(thing, pod) or template_of(thing)
+        if path:
+            return thing, path
+    return pod, "spec"
 
 
 def workload_of(view: ClusterView, pod: Thing) -> Workload:
@@ -218,14 +238,14 @@ def troubled(view: ClusterView) -> list[tuple[Workload, Container]]:
     """Return one failing container for each workload and container name: of the newest pod that shows it best."""
     memo = view.memo("troubled", logs=False)
     if "all" not in memo:
-        found: dict[tuple[str, str], tuple[Workload, Container]] = {}
+        found: dict[tuple[str, str, str], tuple[Workload, Container]] = {}
         for workload in workloads(view):
             for pod in workload.pods:
                 if pod.quiet or pod.deleting or _settled(view, pod):
                     continue
                 for container in containers(workload, pod):
                     if in_trouble(view, pod, container):
-                        key = (workload.thing.key, container.name)
+                        key = (workload.thing.key, workload.template, container.name)
                         if key not in found or _tells(container) > _tells(found[key][1]):
                             found[key] = (workload, container)
         memo["all"] = list(found.values())

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import re
 
-from agents.expert.analyzers import devices, hosts, queues, routes
-from agents.expert.conditions import bad_conditions
+from agents.expert.analyzers import (
+    appsets,
+    devices,
+    hosts,
+    jobsets,
+    machines,
+    queues,
+    ray,
+    routes,
+    serving,
+    statuses,
+    volcano,
+)
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside
-from assistant.domain.raw import text
-from assistant.domain.view import ClusterView, Thing
+from assistant.domain.view import ClusterView
 
-GATEWAY, KUEUE, METAL = "gateway.networking.k8s.io", "kueue.x-k8s.io", "metal3.io"
 BUILT_IN = re.compile(
     r"^(v1|apps/|batch/|autoscaling/|policy/|networking\.k8s\.io|storage\.k8s\.io|rbac|discovery|coordination|admission|events|"
-    r"node\.k8s|flowcontrol|certificates|scheduling|resource\.k8s|apiextensions|internal)"
+    r"node\.k8s|flowcontrol|certificates|scheduling\.k8s|resource\.k8s|apiextensions|internal)"
 )
+
+
+JUDGED = frozenset(
+    kind for owner in (appsets, hosts, jobsets, machines, queues, ray, serving, volcano) for kind in owner.KINDS
+)
+"""Kinds that an analyzer of their own judges, and that their conditions alone would be told wrong of."""
 
 
 def analyze(view: ClusterView) -> list[Draft]:
     """Return what the custom resources of the view say, the known kinds first."""
-    found = routes.analyze(view) + queues.analyze(view) + hosts.analyze(view) + devices.analyze(view) + _apis(view)
+    found = routes.analyze(view) + devices.analyze(view) + _apis(view)
     known = {k for d in found for k in d.about}
     for resource in view.resources:
+        if resource in JUDGED:
+            continue
         for thing in view.all(resource):
             if thing.key not in known and not BUILT_IN.match(thing.api_version) and not thing.deleting:
-                found += _generic(view, thing)
+                found += statuses.judge(view, thing)
     return found
 
 
@@ -61,41 +78,3 @@ def _apis(view: ClusterView) -> list[Draft]:
                 )
             )
     return found
-
-
-CATEGORIES = (
-    (GATEWAY, "gateway-api"),
-    ("inference.networking", "gateway-api"),
-    (KUEUE, "kueue"),
-    (METAL, "baremetal"),
-    ("openyurt", "edge"),
-    ("cert-manager", "tls"),
-)
-
-
-def _generic(view: ClusterView, thing: Thing) -> list[Draft]:
-    bad = bad_conditions(thing)
-    if not bad or thing.resource.startswith(("workloads.kueue", "localqueues.kueue", "clusterqueues.kueue")):
-        return []
-    path, condition = bad[0]
-    category = next((c for words, c in CATEGORIES if words in thing.api_version), "other")
-    stale = condition.get("observedGeneration")
-    old = isinstance(stale, int) and 0 < stale < thing.number("metadata.generation")
-    kind, status, reason = (text(condition.get(name)) for name in ("type", "status", "reason"))
-    said = f"{kind} is {status} ({reason}): {text(condition.get('message'))[:140]}"
-    key = frozenset({thing.key})
-    return [
-        Draft(
-            category,
-            thing.target,
-            path,
-            f"{thing.kind} {thing.name}: {said}" + (" (said of an older version of the object)" if old else "") + ".",
-            0.5 if old else 0.75,
-            Level.TRAFFIC,
-            (view.cite(thing, path),),
-            key,
-            key,
-            (outside("Act on what its controller says", "the object itself says what is wrong"),),
-            note=bool(view.namespace) and not thing.namespace,
-        )
-    ]

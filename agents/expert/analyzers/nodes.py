@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from agents.expert.draft import Draft, Level
+from agents.expert.analyzers.autonomy import give, is_edge, outlook
+from agents.expert.analyzers.hosts import dark
+from agents.expert.analyzers.sites import everywhere, neighbours, offline
+from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside, set_path
 from assistant.domain.raw import text
 from assistant.domain.target import Target
@@ -24,7 +27,7 @@ def analyze(view: ClusterView) -> list[Draft]:
     return found + _scheduler(view) + _controllers(view)
 
 
-def _pods_on(view: ClusterView) -> dict[str, list[Thing]]:
+def pods_on(view: ClusterView) -> dict[str, list[Thing]]:
     """Return the pods of each node; built once a view."""
     memo = view.memo("pods-on-nodes", logs=False)
     if "all" not in memo:
@@ -38,7 +41,7 @@ def _pods_on(view: ClusterView) -> dict[str, list[Thing]]:
 
 def _node(view: ClusterView, node: Thing) -> list[Draft]:
     ready = node.condition("Ready")
-    pods = _pods_on(view).get(node.name, [])
+    pods = pods_on(view).get(node.name, [])
     keys = frozenset({node.key, f"{node.key}#taint", *(p.key for p in pods)})
     note = not pods and bool(view.namespace)
     if ready and ready.get("status") != "True":
@@ -62,23 +65,21 @@ def _node(view: ClusterView, node: Thing) -> list[Draft]:
                 else "look at its kubelet"
             )
         )
+        edge = is_edge(node)
+        fixes = _on_site(view, node) if edge else _on_machine(node, what)
+        words = f"Node {node.name} is not ready: {said[:160].rstrip('.')}"
         return [
             Draft(
-                "node",
+                "edge" if edge else "node",
                 node.target,
                 "status.conditions[Ready]",
-                f"Node {node.name} is not ready: {said[:160]}.",
+                f"{words}; {outlook(node, pods)}." if edge else f"{words}.",
                 0.95,
-                Level.PLATFORM,
+                _level(view, node),
                 tuple(cited),
                 keys,
                 keys,
-                (
-                    outside(
-                        f"On node {node.name}: {what}, and find out why it stopped",
-                        "the fault is on the machine; no object of the cluster mends it",
-                    ),
-                ),
+                fixes,
                 note=note,
             )
         ]
@@ -107,6 +108,28 @@ def _node(view: ClusterView, node: Thing) -> list[Draft]:
                 )
             )
     return found
+
+
+def _level(view: ClusterView, node: Thing) -> Level:
+    """Return the level of a lost node: above its site or its machine, where that is what was lost."""
+    if node.key in offline(view):
+        return Level.OBJECT if everywhere(view) else Level.POLICY
+    return Level.POLICY if node.key in dark(view) else Level.PLATFORM
+
+
+def _on_machine(node: Thing, what: str) -> tuple[Fix, ...]:
+    title = f"On node {node.name}: {what}, and find out why it stopped"
+    return (outside(title, "the fault is on the machine; no object of the cluster mends it"),)
+
+
+def _on_site(view: ClusterView, node: Thing) -> tuple[Fix, ...]:
+    """Say what to do about a lost edge node: nothing that its pods, which may well be serving, would not survive."""
+    wait = outside(
+        f"Check power and network of node {node.name} on site; meanwhile delete and drain nothing there",
+        "what the cloud does not hear of may be running; it reports again by itself",
+    )
+    more = give(node, neighbours(view, node))
+    return (wait, more) if more is not None else (wait,)
 
 
 def _refused(view: ClusterView, kind: str) -> bool:

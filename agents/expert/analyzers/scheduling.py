@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers.queues import in_queue
 from agents.expert.analyzers.taints import cordoned, funnel, no_node, tainted_nodes
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
@@ -15,6 +16,7 @@ from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 
 SHORT = re.compile(r"Insufficient ([\w./-]+)")
+GANG = re.compile(r"pod ?group is not ready|gang unschedulable", re.IGNORECASE)
 FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral-storage"}
 
 
@@ -36,8 +38,12 @@ def analyze(view: ClusterView) -> list[Draft]:
         event = next((e for e in view.events_of(pod) if e.text("reason") == "FailedScheduling"), None)
         condition = pod.condition("PodScheduled")
         message = text(condition.get("message")) or (event.text("message") if event is not None else "")
+        if gates and in_queue(view, pod):
+            continue  # Kueue's own words say why the gate is closed
         if gates:
             found[workload.thing.key] = _gated(view, workload, pod)
+        elif GANG.search(message) and view.all("podgroups.scheduling.volcano.sh"):
+            continue  # one of many that start together or not at all: the group's own condition counts them
         elif message:
             draft = _judge(view, workload, pod, message, event)
             if draft is not None:

@@ -9,7 +9,7 @@ from agents.expert.analyzers.image import split
 from agents.expert.analyzers.service_ports import wrong_ports
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import merge_patch, nearest, outside, set_path
-from agents.expert.workload import Workload, is_ready, template_of, workload_of, workloads
+from agents.expert.workload import Workload, is_ready, workload_of, workloads
 from assistant.domain.raw import fold_int, mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 
@@ -223,7 +223,7 @@ def _own_selector(workload: Workload) -> list[str]:
 
 
 def _labels(workload: Workload) -> dict[str, object]:
-    path = template_of(workload.thing).removesuffix(".spec") if workload.thing.kind != "Pod" else ""
+    path = workload.template.removesuffix(".spec") if workload.thing.kind != "Pod" else ""
     return dict(workload.thing.map(f"{path}.metadata.labels" if path else "metadata.labels"))
 
 

@@ -14,9 +14,21 @@ import yaml
 from agents.expert.causes import scan
 from assistant.domain.finding import Verdict
 
-from . import test_configuration, test_containers, test_control, test_faults, test_placement, test_traffic
+from . import (
+    test_bare_metal,
+    test_configuration,
+    test_containers,
+    test_control,
+    test_edge_sites,
+    test_faults,
+    test_kueue,
+    test_placement,
+    test_traffic,
+    test_training,
+)
 from .bundles import load
 from .cases import Incident, told
+from .platforms import Row, world
 from .test_practice import PRACTICE, unpack
 from .variants import BLINDED, ONE, Culprit, Snapshot, combined, crowded, score, taken
 
@@ -40,6 +52,26 @@ CASES: dict[str, Incident] = {
     for module in (test_containers, test_traffic, test_placement, test_control, test_configuration)
     for name, incident in module.case.rows.items()
 } | {name: Incident(*row) for name, row in test_faults.CASES.items()}
+
+SHARED = ("Node", "NodePool", "Gateway", "ClusterQueue/vision")
+"""What no namespace owns is a note in one that does not use it."""
+
+
+def incident(row: Row) -> Incident:
+    return Incident(lambda: world(*row.objects(), namespace="lab"), row.category, row.target, row.field, row.question)
+
+
+CASES |= {
+    f"{module.__name__.rpartition('.')[2]}: {name}": incident(row)
+    for module, rows in (
+        (test_bare_metal, test_bare_metal.ERRORS | test_bare_metal.MACHINES),
+        (test_edge_sites, test_edge_sites.ROWS),
+        (test_kueue, test_kueue.ROWS),
+        (test_training, test_training.ROWS),
+    )
+    for name, row in rows.items()
+    if not row.target.startswith(SHARED)
+}
 
 
 def dice(seed: int | str) -> Dice:
