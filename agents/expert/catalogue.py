@@ -7,24 +7,31 @@ from dataclasses import dataclass
 
 from agents.expert.analyzers import (
     access,
+    agentgateways,
+    ai_gateways,
     containers,
     creation,
     custom,
     daemons,
     evictions,
     finalizers,
+    gateway_policies,
+    gateways,
+    inference,
     ingresses,
     jobs,
     names,
     nodes,
     references,
     rollouts,
+    routes,
     scaling,
     scheduling,
     services,
     stateful,
     storage,
 )
+from agents.expert.analyzers.gateway_kinds import NEEDED as GATEWAY_KINDS
 from agents.expert.draft import Draft
 from assistant.domain.view import ClusterView
 
@@ -141,13 +148,24 @@ SUBJECTS = (
     Subject(
         "S7",
         "Custom resources and deletions",
-        (("custom", custom.analyze), ("finalizers", finalizers.analyze)),
+        (
+            ("custom", custom.analyze),
+            ("finalizers", finalizers.analyze),
+            ("gateways", gateways.analyze),
+            ("routes", routes.analyze),
+            ("gateway policies", gateway_policies.analyze),
+            ("inference", inference.analyze),
+            ("AI gateways", ai_gateways.analyze),
+            ("agentgateways", agentgateways.analyze),
+        ),
         (
             *PODS,
             *DEVICES,
+            *GATEWAY_KINDS,
             "namespaces",
             "services",
             "secrets",
+            "configmaps",
             "persistentvolumeclaims",
             "apiservices.apiregistration.k8s.io",
         ),

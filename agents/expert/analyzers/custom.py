@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from agents.expert.analyzers import devices, hosts, queues, routes
+from agents.expert.analyzers import devices, hosts, queues
+from agents.expert.analyzers.gateway_kinds import JUDGED
 from agents.expert.conditions import bad_conditions
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside
@@ -20,9 +21,11 @@ BUILT_IN = re.compile(
 
 def analyze(view: ClusterView) -> list[Draft]:
     """Return what the custom resources of the view say, the known kinds first."""
-    found = routes.analyze(view) + queues.analyze(view) + hosts.analyze(view) + devices.analyze(view) + _apis(view)
+    found = queues.analyze(view) + hosts.analyze(view) + devices.analyze(view) + _apis(view)
     known = {k for d in found for k in d.about}
     for resource in view.resources:
+        if resource in JUDGED:
+            continue  # an analyzer of its own knows what its conditions mean
         for thing in view.all(resource):
             if thing.key not in known and not BUILT_IN.match(thing.api_version) and not thing.deleting:
                 found += _generic(view, thing)

@@ -1,0 +1,174 @@
+"""The pods of an InferencePool: selectors that match none, pods that are not ready, ports on which nobody listens."""
+
+from __future__ import annotations
+
+from agents.expert.analyzers.gateway_status import claim
+from agents.expert.analyzers.listening import Heard, heard_of
+from agents.expert.draft import Draft, Fix, Level
+from agents.expert.remedies import json_patch, nearest, outside, pointer, set_path
+from agents.expert.workload import Workload, is_ready, template_of, workloads
+from assistant.domain.raw import fold_int
+from assistant.domain.view import ClusterView, Thing
+
+
+def judge(view: ClusterView, pool: Thing, selector: dict[str, str]) -> list[Draft]:
+    """Return what is wrong between a pool and its pods; nothing where pods could not be listed."""
+    if not selector or not view.complete("pods", pool.namespace):
+        return []
+    pods = view.pods_with(pool.namespace, selector)
+    pods = [p for p in pods if p.text("status.phase") not in ("Succeeded", "Failed")]
+    if not pods:
+        return [_nobody(view, pool, selector)]
+    ready = [p for p in pods if is_ready(p)]
+    found = _ports(view, pool, (ready or pods)[0])
+    if found or ready:
+        return found
+    return [
+        claim(
+            pool,
+            "spec.selector",
+            f"InferencePool {pool.name} has no ready endpoint: none of its {len(pods)} pods is ready, and requests are "
+            "answered with 503.",
+            0.5,
+            Level.TRAFFIC,
+            (view.cite(pool, "spec.selector"), view.cite(pods[0], "status.conditions")),
+            about=(p.key for p in pods),
+            missing="why its pods are not ready",
+        )
+    ]
+
+
+def _place(pool: Thing) -> str:
+    return "spec.selector.matchLabels" if pool.map("spec.selector.matchLabels") else "spec.selector"
+
+
+def _template_labels(workload: Workload) -> dict[str, str]:
+    """Return the labels of a workload's pods."""
+    if workload.thing.kind == "LeaderWorkerSet":
+        return {}
+    path = template_of(workload.thing).removesuffix("spec") if workload.thing.kind != "Pod" else ""
+    return {str(k): str(v) for k, v in workload.thing.map(f"{path}metadata.labels").items()}
+
+
+def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
+    """Judge a selector that matches no pod: a workload without pods, or labels that nearly fit."""
+    place = _place(pool)
+    near: list[tuple[int, Workload, dict[str, str]]] = []
+    for workload in workloads(view):
+        if workload.thing.namespace != pool.namespace or workload.thing.kind in ("Job", "CronJob"):
+            continue
+        labels = _template_labels(workload)
+        fits = sum(labels.get(k) == v for k, v in selector.items())
+        if fits == len(selector):
+            return _empty(view, pool, workload)
+        alike = sum(bool(nearest(v, [labels[k]])) for k, v in selector.items() if k in labels and labels[k] != v)
+        if fits or alike:
+            near.append((3 * fits + 2 * alike + bool(nearest(pool.name, [workload.thing.name])), workload, labels))
+    near.sort(key=lambda item: -item[0])
+    cited, fixes, field = [view.cite(pool, "spec.selector")], list[Fix](), place
+    words = ", ".join(f"{k}={v}" for k, v in selector.items())
+    why = f"no pod carries {words}"
+    best = near[0][1] if near and (len(near) == 1 or near[0][0] > near[1][0]) else None
+    if best is not None:
+        labels = near[0][2]
+        change = {k: labels[k] for k, v in selector.items() if labels.get(k) not in (None, v)}
+        drop = [k for k in selector if k not in labels]
+        if len(change) + len(drop) == 1:
+            field = f"{place}[{(list(change) or drop)[0]}]"
+        has = ", ".join(f"{k}={v}" for k, v in change.items()) or f"no label {', '.join(drop)}"
+        why = f"it selects {words}, while the pods of {best.name()} carry {has}"
+        cited.append(view.cite(best.pods[0] if best.pods else best.thing, "metadata.labels", "metadata.name"))
+        steps = [{"op": "replace", "path": pointer(f"{place}['{k}']"), "value": v} for k, v in change.items()] + [
+            {"op": "remove", "path": pointer(f"{place}['{k}']")} for k in drop
+        ]
+        if len(drop) < len(selector):
+            fixes.append(
+                json_patch(
+                    pool,
+                    steps,
+                    f"Select the labels that the pods of {best.thing.name} carry",
+                    "changes the pool only; no pod is replaced",
+                    f"put {words} back",
+                )
+            )
+    fixes.append(
+        outside("Or label the model server's pods as the pool expects", "right if other objects use that label")
+    )
+    return claim(
+        pool,
+        field,
+        f"InferencePool {pool.name} has no endpoint: {why}. Requests are answered with 503 whatever its "
+        "conditions say.",
+        0.93 if best is not None else 0.8,
+        Level.OBJECT,
+        cited,
+        fixes,
+    )
+
+
+def _empty(view: ClusterView, pool: Thing, workload: Workload) -> Draft:
+    thing = workload.thing
+    if thing.at("spec.replicas") != 0:
+        return claim(
+            pool,
+            "spec.selector",
+            f"InferencePool {pool.name} has no endpoint: {workload.name()} has no running pods.",
+            0.5,
+            Level.TRAFFIC,
+            (view.cite(pool, "spec.selector"),),
+            about=(thing.key,),
+            missing="why it has no pods",
+        )
+    fix = set_path(thing, "spec.replicas", 1, f"Scale {thing.name} up again", "nothing serves while it is at 0")
+    return claim(
+        thing,
+        "spec.replicas",
+        f"{workload.name()} is scaled to 0 replicas, so that InferencePool {pool.name} has no endpoint.",
+        0.8,
+        Level.WORKLOAD,
+        (view.cite(thing, "spec.replicas"), view.cite(pool, "spec.selector")),
+        (fix,),
+        explains=(pool.key,),
+    )
+
+
+def _ports(view: ClusterView, pool: Thing, pod: Thing) -> list[Draft]:
+    """Judge `targetPorts`: a number that no container declares, and on which nobody is known to listen."""
+    heard = heard_of(view, pod)
+    table = [
+        (f"spec.targetPorts[{i}].number", fold_int(p.get("number")))
+        for i, p in enumerate(pool.rows("spec.targetPorts"))
+    ]
+    if not table and pool.number("spec.targetPortNumber"):
+        table = [("spec.targetPortNumber", pool.number("spec.targetPortNumber"))]
+    return [
+        _port(view, pool, pod, heard, field, number, {n for _, n in table})
+        for field, number in table
+        if number and heard.denies(number)
+    ]
+
+
+def _port(view: ClusterView, pool: Thing, pod: Thing, heard: Heard, field: str, number: int, used: set[int]) -> Draft:
+    real = heard.best(used)
+    cited = [
+        view.cite(pool, field.removesuffix(".number")),
+        view.cite(pod, "spec.containers[0].ports", "metadata.name"),
+    ]
+    if heard.lines:
+        cited.append(view.cite_log(*heard.lines[-1]))
+    fixes = [set_path(pool, field, real, f"Send requests to port {real}", "the pods listen there")] if real else []
+    if not real:
+        fixes = [
+            outside(f"Name the port that the model server of pod {pod.name} listens on", "it does not say which one")
+        ]
+    return claim(
+        pool,
+        field,
+        f"InferencePool {pool.name} sends requests to port {number}, "
+        + (f"but its pods listen on {real}." if real else "which its pods do not have.")
+        + " Conditions do not tell.",
+        0.93 if heard.lines else 0.8,
+        Level.OBJECT,
+        cited,
+        fixes,
+    )
