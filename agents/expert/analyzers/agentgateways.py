@@ -22,7 +22,6 @@ BACKENDS = f"agentgatewaybackends.{AGENT}"
 MODELS = f"agentgatewaymodels.{AGENT}"
 REFUSED = "AgentGatewayNackError"
 """Reason of the event that the controller writes when the proxy refuses what it was sent."""
-PARTLY = "PartiallyValid"
 
 
 def analyze(view: ClusterView) -> list[Draft]:
@@ -80,9 +79,8 @@ def _model(view: ClusterView, model: Thing) -> list[Draft]:
 
 def _told(view: ClusterView, thing: Thing, said: list[Said]) -> list[Draft]:
     bad = [s for s in wrong(said) if s.reason != "Pending"]
-    partly = [s for s in said if s.reason == PARTLY and not s.stale]
-    if bad or partly:
-        return [from_status(view, (bad or partly)[0], Level.TRAFFIC, sure=0.78)]
+    if bad:
+        return [from_status(view, bad[0], Level.TRAFFIC, sure=0.78)]
     stale = [s for s in said if s.bad and s.stale]
     if stale:
         return [outdated(view, stale[0])]

@@ -23,6 +23,8 @@ BAD_WHEN_TRUE = frozenset({"Conflicted", "PartiallyInvalid"})
 """Conditions that say something is wrong when they are True."""
 SILENT = frozenset({"OverlappingTLSConfig", "InsecureFrontendValidationMode", "Exported", "SupportedVersion", "Ready"})
 """Conditions that break nothing: warnings, what was not asked for, and reserved names."""
+PARTLY = "PartiallyValid"
+"""The reason that agentgateway gives, with status True, where it has dropped a part of an object."""
 REJECTED = "NotAccepted"
 """Envoy AI Gateway says a refusal as type NotAccepted with status False; True would be one as well."""
 
@@ -46,6 +48,8 @@ class Said:
         """Say whether it tells of something wrong; Unknown is neither good nor bad."""
         if self.type in SILENT:
             return False
+        if self.reason == PARTLY:
+            return True
         if self.type == REJECTED:
             return self.status != "Unknown"
         return self.status == ("True" if self.type in BAD_WHEN_TRUE else "False")

@@ -63,7 +63,9 @@ def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
             return _empty(view, pool, workload)
         alike = sum(bool(nearest(v, [labels[k]])) for k, v in selector.items() if k in labels and labels[k] != v)
         if fits or alike:
-            near.append((3 * fits + 2 * alike + bool(nearest(pool.name, [workload.thing.name])), workload, labels))
+            named = workload.thing.name == pool.name or bool(nearest(pool.name, [workload.thing.name]))
+            same = 2 * (workload.thing.name == pool.name)
+            near.append((3 * fits + 2 * alike + named + same, workload, labels))
     near.sort(key=lambda item: -item[0])
     cited, fixes, field = [view.cite(pool, "spec.selector")], list[Fix](), place
     words = ", ".join(f"{k}={v}" for k, v in selector.items())
@@ -107,28 +109,19 @@ def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
 
 
 def _empty(view: ClusterView, pool: Thing, workload: Workload) -> Draft:
+    """Return the draft for a pool whose workload runs no pods; that it is scaled to nothing is told of the workload."""
     thing = workload.thing
-    if thing.at("spec.replicas") != 0:
-        return claim(
-            pool,
-            "spec.selector",
-            f"InferencePool {pool.name} has no endpoint: {workload.name()} has no running pods.",
-            0.5,
-            Level.TRAFFIC,
-            (view.cite(pool, "spec.selector"),),
-            about=(thing.key,),
-            missing="why it has no pods",
-        )
-    fix = set_path(thing, "spec.replicas", 1, f"Scale {thing.name} up again", "nothing serves while it is at 0")
+    nothing = thing.at("spec.replicas") == 0
     return claim(
-        thing,
-        "spec.replicas",
-        f"{workload.name()} is scaled to 0 replicas, so that InferencePool {pool.name} has no endpoint.",
-        0.8,
-        Level.WORKLOAD,
-        (view.cite(thing, "spec.replicas"), view.cite(pool, "spec.selector")),
-        (fix,),
-        explains=(pool.key,),
+        pool,
+        "spec.selector",
+        f"InferencePool {pool.name} has no endpoint: {workload.name()} "
+        + ("is scaled to 0 replicas." if nothing else "has no running pods."),
+        0.5,
+        Level.TRAFFIC,
+        (view.cite(pool, "spec.selector"), view.cite(thing, "spec.replicas")),
+        about=(thing.key,),
+        missing="why it has no pods",
     )
 
 
