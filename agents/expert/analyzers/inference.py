@@ -37,6 +37,8 @@ from agents.expert.workload import is_ready
 from assistant.domain.raw import fold_int, text
 from assistant.domain.view import ClusterView, Thing
 
+DOUBTED = 0.65
+"""What a missing endpoint picker is worth while the gateway says that it has found it."""
 PICKER_PORT = 9002
 """The port on which an endpoint picker usually serves ext_proc."""
 OBJECTIVES = tuple(
@@ -104,7 +106,10 @@ def _picker(view: ClusterView, pool: Thing, said: list[Said]) -> list[Draft]:
         return []
     lost = dangling(view, ref, "takes its endpoint picker from", said)
     if lost is not None:
-        return [replace(lost, summary=f"{lost.summary.rstrip('.')}; {consequence(pool)}.")]
+        # Where the gateway still calls the reference resolved, a fault that is plain to see comes first.
+        doubted = any(s.type == "ResolvedRefs" and s.status == "True" and not s.stale for s in said)
+        sure = DOUBTED if doubted else lost.confidence
+        return [replace(lost, summary=f"{lost.summary.rstrip('.')}; {consequence(pool)}.", confidence=sure)]
     answer, service = look_up(view, ref)
     if answer is not Answer.FOUND or service is None:
         return []

@@ -101,7 +101,7 @@ def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
         field,
         f"InferencePool {pool.name} has no endpoint: {why}. Requests are answered with 503 whatever its "
         "conditions say.",
-        0.93 if best is not None else 0.8,
+        0.93 if best is not None else 0.75,
         Level.OBJECT,
         cited,
         fixes,

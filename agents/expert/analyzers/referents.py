@@ -75,20 +75,22 @@ RESOURCES: Final[Mapping[tuple[str, str], str]] = {
     (group, kind): f"{plural}.{group}" if group else plural for (group, kind), plural in _PLURALS.items()
 }
 """The resource ("plural.group") behind each group and kind that a reference may name here."""
-BACKENDS: Final = frozenset(
-    {
-        ("", "Service"),
-        (INFERENCE, "InferencePool"),
-        (INFERENCE_TRIAL, "InferencePool"),
-        (INFERENCE_TRIAL, "InferencePoolImport"),
-        (GATEWAY_TRIAL, "XBackend"),
-        (ENVOY, "Backend"),
-        (AGENT, "AgentgatewayBackend"),
-        (KGATEWAY, "Backend"),
-        (AI, "AIServiceBackend"),
-    }
-)
-"""What traffic can be sent to."""
+_PLAIN: Final = frozenset({("", "Service")})
+_POOLS: Final = frozenset({(INFERENCE, "InferencePool"), (INFERENCE_TRIAL, "InferencePool")})
+_HOSTS: Final = frozenset({(ENVOY, "Backend"), (KGATEWAY, "Backend"), (GATEWAY_TRIAL, "XBackend")})
+_AGENT: Final = frozenset({(AGENT, "AgentgatewayBackend")})
+BACKENDS: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
+    "HTTPRoute": _PLAIN | _POOLS | _HOSTS | _AGENT,
+    "GRPCRoute": _PLAIN | _POOLS | _HOSTS | _AGENT,
+    "AIGatewayRoute": _POOLS | {(AI, "AIServiceBackend")},
+    "AIServiceBackend": _PLAIN | {(ENVOY, "Backend")},
+    "MCPRoute": _PLAIN | {(ENVOY, "Backend")},
+    "AgentgatewayBackend": _PLAIN | _POOLS,
+    "InferenceObjective": _POOLS,
+    "InferenceModelRewrite": _POOLS,
+    "InferenceModel": _POOLS,
+}
+"""What objects of a kind can send traffic to, or belong to."""
 
 
 class Answer(StrEnum):
@@ -192,7 +194,7 @@ def other_kind(view: ClusterView, ref: Reference) -> tuple[str, str] | None:
     """Return the group and kind of the back end that has this name in that namespace, None unless it is one."""
     found = [
         key
-        for key in BACKENDS
+        for key in sorted(BACKENDS.get(ref.holder.kind, ()))
         if key != (ref.group, ref.kind) and named(view, RESOURCES[key], ref.namespace, ref.name) is not None
     ]
     same = [key for key in found if key[1] == ref.kind]

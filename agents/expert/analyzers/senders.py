@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,6 +77,16 @@ def hanging(view: ClusterView, gateway: Thing) -> frozenset[str]:
                 index["all"].setdefault(key, set()).update(pools)
     keys = attached(view, gateway)
     return keys.union(*(index["all"].get(k, ()) for k in keys))
+
+
+def namespaces_referred_to(view: ClusterView) -> list[str]:
+    """Return the namespaces of the parents and back ends of all routes, the most referred to first."""
+    counted: Counter[str] = Counter()
+    for route in (r for kind in SENDERS for r in view.all(kind)):
+        counted.update(r.namespace for r in backends_of(route))
+        for i, raw in enumerate(route.rows("spec.parentRefs")):
+            counted[reference(route, f"spec.parentRefs[{i}]", raw, "Gateway", GATEWAY).namespace] += 1
+    return [place for place, _ in counted.most_common()]
 
 
 def standing_for(route: Thing) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agents.expert.causes import scan
+from agents.expert.reading import abroad_of
 from assistant.domain.finding import Verdict
 from assistant.domain.view import ClusterView
 
@@ -374,3 +375,24 @@ def test_two_faults_of_a_route_are_both_told() -> None:
 def test_the_controller_that_has_to_act_is_named() -> None:
     said = scan(route_that_no_controller_takes()).roots[0].draft
     assert CONTROLLER in said.fixes[0].title
+
+
+def test_other_namespaces_are_read_where_a_route_refers_there() -> None:
+    gateways, grants = f"gateways.{GATEWAY}", f"referencegrants.{GATEWAY}"
+    far_off = route(
+        "web", {"name": "api", "namespace": "core", "port": 80}, parents=[{"name": "e", "namespace": "infra"}]
+    )
+    wanted = abroad_of(cluster(family(), web(), far_off))
+    assert {(gateways, "infra"), (grants, "core")} <= set(wanted)
+    assert not [place for _, place in wanted if place == "shop"]
+    assert not abroad_of(cluster(family(), web(), route()))
+    assert not abroad_of(cluster(family(), web(), far_off, namespace=""))
+
+
+def test_a_broken_gateway_of_another_namespace_explains_the_route_on_it() -> None:
+    pending = [condition("Accepted", "Unknown", "Pending"), condition("Programmed", "Unknown", "Pending")]
+    edge = gateway("edge", namespace="infra", conditions=pending, gatewayClassName="gone")
+    result = scan(cluster(family(), edge, web(), route(parents=[{"name": "edge", "namespace": "infra"}], silent=True)))
+    assert [f"{c.draft.target.kind}/{c.draft.target.namespace}" for c in result.roots] == ["Gateway/infra"], told(
+        result
+    )
