@@ -16,6 +16,7 @@ from agents.expert.analyzers.gateway_status import (
     wrong,
     young,
 )
+from agents.expert.analyzers.grants import refused
 from agents.expert.analyzers.referents import GATEWAY, GATEWAY_TRIAL, named, reference
 from agents.expert.analyzers.senders import attached, hanging
 from agents.expert.draft import Draft, Fix, Level
@@ -146,7 +147,31 @@ def _gateway(view: ClusterView, gateway: Thing) -> list[Draft]:
         ref = reference(gateway, "spec.infrastructure.parametersRef", params, "", "")
         lost = dangling(view, ref, "takes its parameters from", said)
         found += [lost] if lost is not None else []
+    found += _trust(view, gateway, said)
     return found or _told(view, gateway, said, name)
+
+
+def _trust(view: ClusterView, gateway: Thing, said: list[Said]) -> list[Draft]:
+    """Judge the client certificate for back ends, and the authorities (CA) that clients are trusted by."""
+    refs = [
+        reference(gateway, path, gateway.map(path), "Secret")
+        for path in ("spec.tls.backend.clientCertificateRef", "spec.backendTLS.clientCertificateRef")
+        if gateway.map(path)
+    ]
+    places = ["spec.tls.frontend.default.validation"]
+    places += [
+        f"spec.tls.frontend.perPort[{i}].tls.validation" for i in range(len(gateway.rows("spec.tls.frontend.perPort")))
+    ]
+    places += [f"spec.listeners[{i}].tls.frontendValidation" for i in range(len(gateway.rows("spec.listeners")))]
+    for place in places:
+        path = f"{place}.caCertificateRefs"
+        refs += [reference(gateway, f"{path}[{i}]", raw, "ConfigMap") for i, raw in enumerate(gateway.rows(path))]
+    every = [*said, *conditions(gateway, "status.listeners")]
+    return [
+        draft
+        for ref in refs
+        if (draft := dangling(view, ref, "takes a certificate from", every) or refused(view, ref, every)) is not None
+    ]
 
 
 def _told(view: ClusterView, gateway: Thing, said: list[Said], name: str) -> list[Draft]:

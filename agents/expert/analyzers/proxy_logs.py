@@ -14,6 +14,7 @@ from typing import Any
 from agents.expert.analyzers.gateway_status import claim
 from agents.expert.analyzers.referents import ROUTES, named
 from agents.expert.analyzers.response_flags import FLAGS, LONG_NAMES, TRANSPORT
+from agents.expert.analyzers.routes import H2C
 from agents.expert.analyzers.senders import backends_of
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside, set_path
@@ -33,7 +34,8 @@ ROUTED = re.compile(
 CALLED = re.compile(r"\boutbound\|(?P<port>\d+)\|[^|\s]*\|(?P<name>[a-z0-9-]+)\.(?P<ns>[a-z0-9-]+)\.svc")
 PICKER = re.compile(r"ext_?proc", re.IGNORECASE)
 KINDS = {"http": "HTTPRoute", "grpc": "GRPCRoute", "tls": "TLSRoute", "tcp": "TCPRoute", "udp": "UDPRoute"}
-H2C = "kubernetes.io/h2c"
+UNSET = {"AIGatewayRoute": "no timeout is set, which makes it 60 s"}
+"""What it means that a route has no timeout, where that is not "none"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,10 @@ def _subject(view: ClusterView, log: Log, request: Request) -> tuple[Thing, froz
         resource = next(r for r in ROUTES if r.startswith(f"{kind.lower()}s."))
         route = named(view, resource, routed["ns"], routed["name"])
         if route is not None:
-            return route, frozenset(f"{r.kind}/{r.namespace}/{r.name}" for r in backends_of(route))
+            about = frozenset(f"{r.kind}/{r.namespace}/{r.name}" for r in backends_of(route))
+            owner = view.owner(route)
+            # A generated route is set back by its owner, so that any change belongs there.
+            return (route, about) if owner is None else (owner, about | {route.key})
     if called is not None:
         service = named(view, "services", called["ns"], called["name"])
         if service is not None:
@@ -163,7 +168,11 @@ def _sharper(view: ClusterView, draft: Draft, request: Request, subject: Thing, 
     if request.flag == "UT" and rule is not None and subject.rows("spec.rules"):
         field = f"spec.rules[{rule['rule']}].timeouts"
         held = mapping(subject.at(field))
-        limit = f" (timeouts {', '.join(f'{k} {v}' for k, v in held.items())})" if held else " (no timeout is set)"
+        limit = (
+            f" (timeouts {', '.join(f'{k} {v}' for k, v in held.items())})"
+            if held
+            else f" ({UNSET.get(subject.kind, 'no timeout is set')})"
+        )
         cited = (*draft.citations, view.cite(subject, field if held else f"spec.rules[{rule['rule']}]"))
         sure = 0.72 if held else 0.62
         return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from agents.expert.analyzers.attaching import misattached
@@ -25,6 +26,9 @@ from agents.expert.remedies import outside, set_path
 from agents.expert.workload import is_ready
 from assistant.domain.raw import fold_int, rows, text
 from assistant.domain.view import ClusterView, Thing
+
+H2C = "kubernetes.io/h2c"
+"""The appProtocol of HTTP/2 without TLS (KEP-3726)."""
 
 
 def analyze(view: ClusterView) -> list[Draft]:
@@ -133,7 +137,45 @@ def _backend(view: ClusterView, ref: Reference, said: list[Said]) -> list[Draft]
                 (set_path(route, field, best, f"Use port {best}", "the Service serves that port"),),
             )
         ]
-    return _unready(view, ref, thing)
+    return _protocol(view, ref, thing, said) or _unready(view, ref, thing)
+
+
+def _protocol(view: ClusterView, ref: Reference, service: Thing, said: list[Said]) -> list[Draft]:
+    """Judge appProtocol of the port: one that the controller refuses, or HTTP/1.1 where gRPC needs HTTP/2.
+
+    A port that is only named for gRPC may be understood by some implementations, so that is told to those who complain.
+    """
+    route = ref.holder
+    place, entry = next(
+        ((i, p) for i, p in enumerate(service.rows("spec.ports")) if fold_int(p.get("port")) == ref.port), (0, {})
+    )
+    field, held, name = f"spec.ports[{place}].appProtocol", text(entry.get("appProtocol")), text(entry.get("name"))
+    told = [s for s in wrong(said) if s.reason == "UnsupportedProtocol" and s.type == "ResolvedRefs"][:1]
+    asks = ""
+    if told and held:
+        why, new = f"appProtocol {held}, which the gateway does not speak", None
+    elif route.kind == "GRPCRoute" and held in ("http", "kubernetes.io/ws"):
+        why, new = f"appProtocol {held}, and gRPC needs HTTP/2", H2C
+    elif route.kind == "HTTPRoute" and not held and re.match(r"(grpc|h2c)(-|$)", name):
+        why, new = f"the name {name} and no appProtocol, so that a gateway speaks HTTP/1.1 with it", H2C
+        asks = r"grpc|50[0-9]|protocol|http/?2|h2c"
+    else:
+        return []
+    title = f"Say that the port speaks {new}" if new else "Leave the protocol to the gateway"
+    return [
+        claim(
+            service,
+            field,
+            f"{route.kind} {route.name} sends traffic to a port of Service {service.name} with {why}.",
+            0.93 if told else 0.78,
+            Level.OBJECT,
+            (view.cite(service, f"spec.ports[{place}]"), view.cite(route, ref.path, *(s.path for s in told))),
+            (set_path(service, field, new, title, "a gateway takes the protocol of a back end from there"),),
+            about=(route.key,),
+            explains=(route.key,),
+            asks=asks,
+        )
+    ]
 
 
 def _unready(view: ClusterView, ref: Reference, service: Thing) -> list[Draft]:

@@ -123,6 +123,20 @@ def gateway_whose_parameters_do_not_exist() -> ClusterView:
     return cluster(family(), gateway(conditions=bad, infrastructure={"parametersRef": ref}), web(), route())
 
 
+@case("gateway-api", "Gateway/front", "clientCertificateRef.name")
+def gateway_whose_client_certificate_does_not_exist() -> ClusterView:
+    bad = [condition("Accepted"), no("ResolvedRefs", "InvalidClientCertificateRef", "secret not found")]
+    tls = {"backend": {"clientCertificateRef": {"name": "client-tsl"}}}
+    return cluster(family(), gateway(conditions=bad, tls=tls), web(), route(), certificate("client-tls"))
+
+
+@case("gateway-api", "Gateway/front", "caCertificateRefs[0].name")
+def gateway_whose_authority_for_clients_does_not_exist() -> ClusterView:
+    bad = [condition("Accepted"), no("ResolvedRefs", "InvalidCACertificateRef", "ConfigMap not found")]
+    tls = {"frontend": {"default": {"validation": {"caCertificateRefs": [{"kind": "ConfigMap", "name": "clients"}]}}}}
+    return cluster(family(), gateway(told={"http": bad}, tls=tls), web(), route())
+
+
 BAD_CERTIFICATE = [
     condition("Accepted"),
     no("ResolvedRefs", "InvalidCertificateRef", "Secret shop/shop-tsl does not exist"),

@@ -67,6 +67,13 @@ def route_whose_timeout_is_too_short() -> ClusterView:
     return proxied(structured(200, "-"), line, line, route=slow)
 
 
+@case("gateway-api", "AIGatewayRoute/llm", "spec.rules[0].timeouts")
+def ai_route_with_the_timeout_that_it_has_by_itself() -> ClusterView:
+    line = structured(504, "UT", "httproute/shop/llm/rule/0")
+    proxy = [deployment("proxy", ready=1), pod("proxy", ready=True)]
+    return whole(proxy, logs={("proxy-1-1", "app"): f"{line}\n{line}"})
+
+
 @case("gateway-api", "Service/web", "appProtocol")
 def back_end_that_speaks_another_protocol() -> ClusterView:
     line = plain(

@@ -104,6 +104,31 @@ def route_whose_filter_does_not_exist() -> ClusterView:
     return gated(found, made(ENVOY, "HTTPRouteFilter", "rewrites"))
 
 
+@case("gateway-api", "Service/web", "appProtocol")
+def grpc_route_to_a_port_that_speaks_http_1() -> ClusterView:
+    front = service("web")
+    front["spec"]["ports"][0]["appProtocol"] = "http"
+    back = [deployment("web", ready=1), pod("web", ready=True), front, node()]
+    return cluster(family(), gateway(), back, route(kind="GRPCRoute"))
+
+
+@case("gateway-api", "Service/web", "appProtocol", "gRPC calls fail with 502")
+def http_route_to_a_grpc_port_without_a_protocol() -> ClusterView:
+    front = service("web")
+    front["spec"]["ports"][0]["name"] = "grpc"
+    back = [deployment("web", ready=1), pod("web", ready=True), front, node()]
+    return cluster(family(), gateway(), back, route())
+
+
+@case("gateway-api", "Service/web", "appProtocol")
+def route_to_a_protocol_that_the_gateway_does_not_speak() -> ClusterView:
+    front = service("web")
+    front["spec"]["ports"][0]["appProtocol"] = "example.org/odd"
+    back = [deployment("web", ready=1), pod("web", ready=True), front, node()]
+    bad = [condition("Accepted"), no("ResolvedRefs", "UnsupportedProtocol", "appProtocol is not supported")]
+    return cluster(family(), gateway(), back, route(told=bad))
+
+
 @case("gateway-api", "HTTPRoute/web", "weight")
 def route_that_weighs_nothing() -> ClusterView:
     return gated(route("web", {"name": "web", "port": 80, "weight": 0}))
@@ -327,12 +352,21 @@ HEALTHY: dict[str, Any] = {
         web(),
         route(),
     ),
+    "a gRPC port that says what it speaks": lambda: _speaking("kubernetes.io/h2c"),
+    "a port named grpc, and nobody complains": lambda: _speaking(""),
     "a redirect without back ends": lambda: gated(
         route("web")
         | {"spec": {"parentRefs": [{"name": "front"}], "rules": [{"filters": [{"type": "RequestRedirect"}]}]}}
     ),
     "nothing of it is installed": lambda: cluster(web(), without=(GATEWAY, INFERENCE, TRIAL, AI, ENVOY)),
 }
+
+
+def _speaking(protocol: str) -> ClusterView:
+    front = service("web")
+    front["spec"]["ports"][0] |= {"name": "grpc"} | ({"appProtocol": protocol} if protocol else {})
+    back = [deployment("web", ready=1), pod("web", ready=True), front, node()]
+    return cluster(family(), gateway(), back, route(), route("calls", kind="GRPCRoute"))
 
 
 @pytest.mark.parametrize("name", sorted(HEALTHY))
@@ -391,7 +425,8 @@ def test_other_namespaces_are_read_where_a_route_refers_there() -> None:
 
 def test_a_broken_gateway_of_another_namespace_explains_the_route_on_it() -> None:
     pending = [condition("Accepted", "Unknown", "Pending"), condition("Programmed", "Unknown", "Pending")]
-    edge = gateway("edge", namespace="infra", conditions=pending, gatewayClassName="gone")
+    door = listener(allowedRoutes={"namespaces": {"from": "All"}})
+    edge = gateway("edge", door, namespace="infra", conditions=pending, gatewayClassName="gone")
     result = scan(cluster(family(), edge, web(), route(parents=[{"name": "edge", "namespace": "infra"}], silent=True)))
     assert [f"{c.draft.target.kind}/{c.draft.target.namespace}" for c in result.roots] == ["Gateway/infra"], told(
         result
