@@ -61,7 +61,11 @@ def dangling(
         Level.OBJECT,
         (view.cite(holder, ref.path, *(s.path for s in told[:1])),),
         fixes,
-        explains=explains,
+        # A pool that no route uses follows from the route that misses it.
+        explains={
+            *explains,
+            *([f"InferencePool/{ref.namespace}/{near}"] if near and ref.kind == "InferencePool" else []),
+        },
     )
 
 

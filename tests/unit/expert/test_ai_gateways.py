@@ -112,7 +112,7 @@ def route_to_a_back_end_that_does_not_exist() -> ClusterView:
 
 
 @case("gateway-api", "AIGatewayRoute/broken", "backendRefs[0].name")
-def route_to_a_pool_that_does_not_exist() -> ClusterView:
+def ai_route_to_a_pool_that_does_not_exist() -> ClusterView:
     ref = {"group": INFERENCE, "kind": "InferencePool", "name": "lama"}
     return cluster(*inference(), *ai_route("broken", ref, said=rejected("InferencePool lama not found")))
 
@@ -303,7 +303,7 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
 @pytest.mark.parametrize(
     ("build", "value"),
     [
-        (route_to_a_pool_that_does_not_exist, '"value": "llama"'),
+        (ai_route_to_a_pool_that_does_not_exist, '"value": "llama"'),
         (route_on_a_gateway_that_does_not_exist, '"value": "front"'),
         (back_end_without_a_host, '"value": "local"'),
         (host_of_a_service_that_does_not_exist, '"value": "web.shop.svc.cluster.local"'),

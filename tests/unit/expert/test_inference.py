@@ -331,3 +331,44 @@ def test_objects_without_any_field_break_nothing() -> None:
     for raw in bare:
         raw["spec"] = raw["status"] = None
     assert not scan(cluster(*bare, web())).gaps
+
+
+def test_several_faults_of_one_namespace_are_told_apart_and_the_healthy_pool_is_not_named() -> None:
+    def to(name: str) -> Raw:
+        return {"group": INFERENCE, "kind": "InferencePool", "name": name}
+
+    canary = pool("canary", told=BAD_PICKER)
+    empty = pool("empty", selector={"app": "empti"})
+    orphan = pool("orphan", {"app": "vllm-mistral"}, silent=True)
+    lost = [condition("Accepted"), no("ResolvedRefs", "BackendNotFound", "InferencePool shop/mistral not found")]
+    stray = route("stray", parents=[{"name": "front", "namespace": "shop"}], namespace="team")
+    stray["spec"]["rules"] = []
+    old = no("Accepted", "NotAllowedByListeners", "no listener allows this namespace", observedGeneration=3)
+    stray["metadata"]["generation"], stray["status"]["parents"][0]["conditions"] = 4, [old]
+    built = cluster(
+        *inference(),
+        canary,
+        *server("canary"),
+        route("canary", to("canary")),
+        empty,
+        *server("empty"),
+        *picker("empty"),
+        route("empty", to("empty")),
+        orphan,
+        *server("vllm-mistral"),
+        *picker("orphan"),
+        route("mistral", to("mistral"), told=lost),
+        stray,
+        namespace="",
+    )
+    result = scan(built, "the models do not answer")
+    found = {(f"{c.draft.target.kind}/{c.draft.target.name}", c.draft.field) for c in result.roots}
+    wanted = {
+        ("InferencePool/canary", "spec.endpointPickerRef.name"),
+        ("InferencePool/empty", "spec.selector.matchLabels[app]"),
+        ("HTTPRoute/mistral", "spec.rules[0].backendRefs[0].name"),
+        ("Gateway/front", "spec.listeners[0].allowedRoutes.namespaces"),
+    }
+    assert found == wanted, told(result)
+    follows = {f"{c.draft.target.kind}/{c.draft.target.name}" for c in result.claims if c.role is Role.CONSEQUENCE}
+    assert "InferencePool/orphan" in follows, told(result)

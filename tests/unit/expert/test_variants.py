@@ -14,7 +14,19 @@ import yaml
 from agents.expert.causes import scan
 from assistant.domain.finding import Verdict
 
-from . import test_configuration, test_containers, test_control, test_faults, test_placement, test_traffic
+from . import (
+    test_ai_gateways,
+    test_configuration,
+    test_containers,
+    test_control,
+    test_faults,
+    test_gateways,
+    test_inference,
+    test_placement,
+    test_proxy_logs,
+    test_routes,
+    test_traffic,
+)
 from .bundles import load
 from .cases import Incident, told
 from .test_practice import PRACTICE, unpack
@@ -37,7 +49,18 @@ TRUTH = {
 }
 CASES: dict[str, Incident] = {
     name: incident
-    for module in (test_containers, test_traffic, test_placement, test_control, test_configuration)
+    for module in (
+        test_containers,
+        test_traffic,
+        test_placement,
+        test_control,
+        test_configuration,
+        test_routes,
+        test_gateways,
+        test_inference,
+        test_ai_gateways,
+        test_proxy_logs,
+    )
     for name, incident in module.case.rows.items()
 } | {name: Incident(*row) for name, row in test_faults.CASES.items()}
 
