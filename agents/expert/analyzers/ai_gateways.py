@@ -114,11 +114,13 @@ def _backend(view: ClusterView, backend: Thing) -> list[Draft]:
 
 def _doubled(view: ClusterView, backend: Thing, said: list[Said]) -> list[Draft]:
     """Judge a back end with several BackendSecurityPolicies: the gateway takes exactly one."""
-    own = [
-        p
-        for p in view.all(CREDENTIALS, backend.namespace)
-        if any(r.kind == backend.kind and r.name == backend.name for r in targets(p))
-    ]
+    index = view.memo("credentials", logs=False)
+    if "all" not in index:
+        index["all"] = {}
+        for policy in view.all(CREDENTIALS):
+            for ref in targets(policy):
+                index["all"].setdefault(f"{ref.kind}/{ref.namespace}/{ref.name}", {})[policy.key] = policy
+    own: list[Thing] = list(index["all"].get(backend.key, {}).values())
     if len(own) < 2:
         return []
     own.sort(key=lambda p: (p.created, p.name))

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from agents.expert.analyzers.attachment import Listener, Refusal, listeners, meet, refusal
+from agents.expert.analyzers.attachment import Listener, Refusal, listeners, refusal
 from agents.expert.analyzers.gateway_status import Said, claim
 from agents.expert.analyzers.referents import ROUTES, Reference
 from agents.expert.draft import Draft, Fix, Level
@@ -120,8 +120,9 @@ def _host(view: ClusterView, ref: Reference, parent: Thing, why: Refusal, sure: 
         f"{', '.join(offers)}."
     )
     fixes: list[Fix] = []
-    refused = _refused_hosts(view, parent, why.near)
-    if len(why.near) == 1 and len(refused) > 1 and not _served(view, parent, why.near[0]):
+    all_hosts = _hosts_on(view, parent)
+    refused = [hosts[0] for hosts in all_hosts if hosts]
+    if len(why.near) == 1 and len(refused) > 1 and not any(why.near[0].serves(hosts) for hosts in all_hosts):
         # Not one route of the Gateway falls to its listener, so that it is the listener that is wrong.
         suffix = _common(refused)
         field = f"{why.near[0].path}.hostname"
@@ -146,28 +147,17 @@ def _meant(host: str, offers: list[str]) -> str:
     return close[0] if close and close[0] != host else ""
 
 
-def _refused_hosts(view: ClusterView, parent: Thing, near: tuple[Listener, ...]) -> list[str]:
-    return [
-        h
-        for kind in ROUTES
-        for route in view.all(kind)
-        if any(
-            p.get("name") == parent.name and (text(p.get("namespace")) or route.namespace) == parent.namespace
-            for p in route.rows("spec.parentRefs")
-        )
-        for h in texts(route.at("spec.hostnames"))[:1]
-        if not any(x.serves([h]) for x in near)
-    ]
-
-
-def _served(view: ClusterView, parent: Thing, listener: Listener) -> bool:
-    return any(
-        meet(listener.host, h)
-        for kind in ROUTES
-        for route in view.all(kind)
-        if any(p.get("name") == parent.name for p in route.rows("spec.parentRefs"))
-        for h in texts(route.at("spec.hostnames"))
-    )
+def _hosts_on(view: ClusterView, parent: Thing) -> list[list[str]]:
+    """Return the host names of each route that names a Gateway or ListenerSet as parent."""
+    index = view.memo("hosts on", logs=False)
+    if "all" not in index:
+        index["all"] = {}
+        for route in (r for kind in ROUTES for r in view.all(kind)):
+            for raw in route.rows("spec.parentRefs"):
+                key = (text(raw.get("namespace")) or route.namespace, text(raw.get("name")))
+                index["all"].setdefault(key, []).append(texts(route.at("spec.hostnames")))
+    found: list[list[str]] = index["all"].get((parent.namespace, parent.name), [])
+    return found
 
 
 def _common(hosts: list[str]) -> str:

@@ -12,6 +12,9 @@ from agents.expert.remedies import nearest, outside, set_path
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 
+ISSUED = "certificates.cert-manager.io"
+"""Orders for certificates, which name the Secret that they are issued into (cert-manager)."""
+
 
 def judge(view: ClusterView, owner: Thing) -> list[Draft]:
     """Return what is wrong with the listeners of a Gateway or ListenerSet."""
@@ -53,6 +56,9 @@ def _secret(view: ClusterView, ref: Reference, listener: Listener, said: list[Sa
     owner = listener.owner
     told = [s for s in wrong(said) if s.type in ("ResolvedRefs", "Programmed")][:1]
     field = f"{ref.path}.name"
+    issued = [c for c in view.all(ISSUED, ref.namespace) if c.text("spec.secretName") == ref.name]
+    if secret is None and issued:
+        return _unissued(view, ref, listener, issued[0])
     usable = [s.name for s in view.all("secrets", ref.namespace) if is_certificate(s) and s.name != ref.name]
     near = nearest(ref.name, usable)
     fixes: list[Fix] = [set_path(owner, field, near, f"Use Secret {near}", "it holds a certificate")] if near else []
@@ -75,6 +81,28 @@ def _secret(view: ClusterView, ref: Reference, listener: Listener, said: list[Sa
         Level.OBJECT,
         cited,
         fixes,
+    )
+
+
+def _unissued(view: ClusterView, ref: Reference, listener: Listener, order: Thing) -> Draft:
+    """Return the draft for a certificate that cert-manager has not issued: what holds it up is told of that."""
+    owner = listener.owner
+    return claim(
+        owner,
+        f"{ref.path}.name",
+        f"Listener {listener.name} of {owner.kind} {owner.name} waits for its certificate: Certificate "
+        f"{order.name} has not "
+        f"been issued into Secret {ref.name}.",
+        0.72,
+        Level.CALLER,
+        (view.cite(owner, ref.path), view.cite(order, "spec.secretName", "status.conditions")),
+        (
+            outside(
+                f"See what holds Certificate {order.name} up: its CertificateRequest, Order and Challenge",
+                "it issues it",
+            ),
+        ),
+        about=(order.key,),
     )
 
 

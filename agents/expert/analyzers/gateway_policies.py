@@ -16,6 +16,7 @@ from agents.expert.analyzers.gateway_status import (
     wrong,
     young,
 )
+from agents.expert.analyzers.provider_hosts import secrets
 from agents.expert.analyzers.referents import POLICIES, Answer, Reference, look_up, reference
 from agents.expert.analyzers.senders import users
 from agents.expert.draft import Draft, Fix, Level
@@ -49,7 +50,7 @@ def judge(view: ClusterView, policy: Thing) -> list[Draft]:
             lost = _section(view, ref, said)
         if lost is not None:
             found.append(lost)
-    found += _authorities(view, policy, said)
+    found += _authorities(view, policy, said) + secrets(view, policy, said)
     if found:
         return [replace(d, explains=d.explains | explains) for d in found]
     return [replace(d, explains=d.explains | explains) for d in _told(view, policy, said)]

@@ -7,11 +7,12 @@ and an empty `to[].name` means every object of the kind. Routes to Gateways need
 from __future__ import annotations
 
 from agents.expert.analyzers.gateway_status import Said, claim
-from agents.expert.analyzers.referents import GATEWAY, Reference
+from agents.expert.analyzers.referents import GATEWAY, RESOURCES, Reference, named
 from agents.expert.draft import Draft, Fix, Level
-from agents.expert.remedies import create
+from agents.expert.remedies import create, json_patch, pointer, set_path
+from assistant.domain.evidence import Citation
 from assistant.domain.raw import text
-from assistant.domain.view import ClusterView
+from assistant.domain.view import ClusterView, Thing
 
 GRANTS = f"referencegrants.{GATEWAY}"
 
@@ -48,19 +49,89 @@ def refused(view: ClusterView, ref: Reference, said: list[Said]) -> Draft | None
         return None
     holder = ref.holder
     cited = [view.cite(holder, ref.path), *(view.cite(holder, s.path) for s in told[:1])]
-    near = next(iter(view.all(GRANTS, ref.namespace)), None)
-    if near is not None:
-        cited.append(view.cite(near, "spec"))
+    almost = _almost(view, ref)
+    if almost is not None:
+        return _mended(view, ref, *almost, cited, 0.95 if told else 0.85)
     return claim(
         holder,
         f"{ref.path}.namespace",
         f"{holder.kind} {holder.name} refers to {ref.kind} {ref.name} in namespace {ref.namespace}, and no "
-        "ReferenceGrant there allows it" + (f" ({near.name} allows something else)." if near is not None else "."),
+        "ReferenceGrant there allows it.",
         0.95 if told and allowed is False else 0.85,
         Level.OBJECT,
         cited,
         (grant_fix(view, ref),),
     )
+
+
+def _almost(view: ClusterView, ref: Reference) -> tuple[Thing, str, str, str] | None:
+    """Return a grant that allows the reference but for one field: grant, field, what it says, what it should."""
+    mine = {"group": _group(ref.holder.api_version), "kind": ref.holder.kind, "namespace": ref.holder.namespace}
+    to = {"group": ref.group, "kind": ref.kind}
+    for grant in view.all(GRANTS, ref.namespace):
+        for i, source in enumerate(grant.rows("spec.from")):
+            for j, target in enumerate(grant.rows("spec.to")):
+                odd = [
+                    (f"spec.from[{i}].{k}", text(source.get(k)), v) for k, v in mine.items() if text(source.get(k)) != v
+                ]
+                odd += [
+                    (f"spec.to[{j}].{k}", text(target.get(k)), v) for k, v in to.items() if text(target.get(k)) != v
+                ]
+                if text(target.get("name")) not in ("", ref.name):
+                    odd.append((f"spec.to[{j}].name", text(target.get("name")), ref.name))
+                if len(odd) == 1:
+                    return grant, *odd[0]
+    return None
+
+
+def _mended(
+    view: ClusterView,
+    ref: Reference,
+    grant: Thing,
+    field: str,
+    says: str,
+    should: str,
+    cited: list[Citation],
+    sure: float,
+) -> Draft:
+    """Return the draft for a grant that is wrong in one field. Unless that is a slip, what it allows now is kept."""
+    entry = field.rpartition(".")[0]
+    if _slip(view, ref, field, says):
+        fix = set_path(
+            grant, field, should, f"Say {should or 'the core group'} there", "the reference comes from there"
+        )
+    else:
+        place, _, key = field.rpartition(".")
+        value = {**grant.map(place), key: should}
+        step = {"op": "add", "path": f"{pointer(entry.rpartition('[')[0])}/-", "value": value}
+        title = f"Allow {should} too"
+        fix = json_patch(grant, [step], title, "what it allows now stays allowed", "remove the last entry again")
+    return claim(
+        grant,
+        field,
+        f"ReferenceGrant {grant.name} does not allow {ref.holder.kind} {ref.holder.name} of namespace "
+        f"{ref.holder.namespace} to use {ref.kind} {ref.name}: {field.rpartition('.')[2]} is {says or 'empty'}, not "
+        f"{should or 'empty'}.",
+        sure,
+        Level.OBJECT,
+        (view.cite(grant, "spec"), *cited),
+        (fix,),
+        about=(ref.holder.key,),
+        explains=(ref.holder.key,),
+    )
+
+
+def _slip(view: ClusterView, ref: Reference, field: str, says: str) -> bool:
+    """Say whether a field names what does not exist, so that correcting it takes nothing from anybody."""
+    match field.rpartition(".")[2]:
+        case "kind":
+            return all(kind != says for _, kind in RESOURCES)
+        case "group":
+            return all(group != says for group, _ in RESOURCES)
+        case "namespace":
+            return view.complete("namespaces") and view.find("Namespace", "", says) is None
+        case _:
+            return view.complete(ref.resource, ref.namespace) and named(view, ref.resource, ref.namespace, says) is None
 
 
 def grant_fix(view: ClusterView, ref: Reference) -> Fix:

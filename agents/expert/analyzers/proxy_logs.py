@@ -9,6 +9,7 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from agents.expert.analyzers.gateway_status import claim
@@ -20,8 +21,11 @@ from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside, set_path
 from agents.expert.workload import workload_of
 from assistant.domain.raw import fold_int, mapping, text
-from assistant.domain.view import ClusterView, Log, Thing
+from assistant.domain.view import ClusterView, Log, Thing, when
 
+NEWS = timedelta(minutes=30)
+"""A failed request is news for this long."""
+TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 LEAST = 2
 """Requests to one back end that have to fail, one after the other, up to the end of the log."""
 LINE = re.compile(
@@ -67,9 +71,16 @@ def analyze(view: ClusterView) -> list[Draft]:
                 groups[request.to or f"host {request.host}"].append(request)
         for requests in groups.values():
             tail = requests[-LEAST:]
-            if len(tail) == LEAST and all(r.failed for r in tail):
+            if len(tail) == LEAST and all(r.failed for r in tail) and not _past(view, tail[-1].line):
                 found.append(_judge(view, log, tail[-1], [r.line for r in tail]))
     return found
+
+
+def _past(view: ClusterView, line: str) -> bool:
+    """Say whether a line is so old that nobody may have called since; False where it tells no time."""
+    match = TIME.search(line)
+    moment = when(match[0]) if match is not None else None
+    return moment is not None and view.now - moment > NEWS
 
 
 def read(line: str) -> Request | None:

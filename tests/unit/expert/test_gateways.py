@@ -355,6 +355,22 @@ def test_a_load_balancer_that_nobody_makes_explains_the_gateway() -> None:
     assert [c.draft.target.kind for c in result.roots] == ["Service"], told(result)
 
 
+def test_a_certificate_that_is_not_issued_explains_the_listener() -> None:
+    waits = no("Ready", "DoesNotExist", "Issuing certificate as Secret does not exist")
+    order = {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "metadata": {"name": "shop", "namespace": "shop", "creationTimestamp": OLD},
+        "spec": {"secretName": "shop-tls"},
+        "status": {"conditions": [waits]},
+    }
+    door = gateway("front", https({"name": "shop-tls"}), told={"https": BAD_CERTIFICATE})
+    built = cluster(family(), door, web(), route())
+    built.add("certificates.cert-manager.io", [order], "GET /", api_version="cert-manager.io/v1", kind="Certificate")
+    result = scan(built)
+    assert [c.draft.target.kind for c in result.roots] == ["Certificate"], told(result)
+
+
 def test_a_class_that_nobody_uses_is_a_note() -> None:
     result = scan(cluster(family(), family("spare", WAITING), gateway(), web(), route()))
     assert result.verdict is Verdict.HEALTHY, told(result)

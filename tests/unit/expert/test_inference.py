@@ -286,6 +286,12 @@ HEALTHY: dict[str, Any] = {
         *picker(),
         logs={("llama-1-1", "app"): "metrics listening on :9090\n"},
     ),
+    "servers that only declare a port for metrics": lambda: served(
+        pool(), *_declaring({"name": "metrics", "containerPort": 9090}), *picker()
+    ),
+    "servers that name the port in an argument": lambda: served(
+        pool(), *_declaring({"containerPort": 9400}, args=["--port", "8000"]), *picker()
+    ),
     "servers that do not declare a port": lambda: served(
         pool(), deployment("llama", ready=1), pod("llama", ready=True), *picker()
     ),
@@ -302,6 +308,11 @@ def _ranks() -> list[Any]:
 
 def _measured() -> list[Any]:
     box = container(ports=[{"containerPort": 8000}, {"containerPort": 9090}])
+    return [deployment("llama", box, ready=1), pod("llama", containers=[box], ready=True)]
+
+
+def _declaring(port: Raw, **fields: Any) -> list[Any]:
+    box = container(ports=[port], **fields)
     return [deployment("llama", box, ready=1), pod("llama", containers=[box], ready=True)]
 
 

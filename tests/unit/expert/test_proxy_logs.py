@@ -213,6 +213,7 @@ FINE = structured(200, "-")
 HEALTHY: dict[str, Any] = {
     "requests that go well": lambda: proxied(FINE, FINE, FINE),
     "an error that is over": lambda: proxied(structured(503, "UF"), structured(503, "UF"), FINE),
+    "errors of hours ago": lambda: proxied(*[structured(503, "UF", start_time="2026-03-01T08:00:00.000Z")] * 3),
     "one error at the end": lambda: proxied(FINE, FINE, structured(503, "UF")),
     "clients that go away": lambda: proxied(structured(0, "DC"), structured(0, "DC"), structured(499, "DC")),
     "errors of the application itself": lambda: proxied(structured(500, "-"), structured(500, "-")),

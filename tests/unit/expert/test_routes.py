@@ -304,16 +304,30 @@ def grant(**to: Any) -> Raw:
     return made(GATEWAY, "ReferenceGrant", "shop-may", "core", spec=rule)
 
 
-def far(**to: Any) -> ClusterView:
+def far(*items: Any, **to: Any) -> ClusterView:
     other, run = service("api"), pod("api", ready=True)
     other["metadata"]["namespace"] = run["metadata"]["namespace"] = "core"
-    return gated(route("web", {"name": "api", "namespace": "core", "port": 80}), other, run, grant(**to))
+    return gated(route("web", {"name": "api", "namespace": "core", "port": 80}), other, run, *items, grant(**to))
 
 
-def test_a_grant_for_another_object_is_no_grant() -> None:
-    result = scan(far(name="billing"))
-    assert result.roots[0].draft.target.kind == "HTTPRoute", told(result)
-    assert "ReferenceGrant" in result.roots[0].draft.summary
+def test_a_grant_for_another_object_is_no_grant_and_gets_an_entry() -> None:
+    other, run = service("billing"), pod("billing", ready=True)
+    other["metadata"]["namespace"] = run["metadata"]["namespace"] = "core"
+    result = scan(far(other, run, name="billing"))
+    said = result.roots[0].draft
+    assert (said.target.kind, said.field) == ("ReferenceGrant", "spec.to[0].name"), told(result)
+    assert said.fixes[0].action is not None
+    assert '"path": "/spec/to/-"' in said.fixes[0].action.body
+    assert len(result.roots) == 1
+
+
+def test_a_grant_with_a_slip_is_corrected_where_it_is() -> None:
+    for slip, field, value in (({"kind": "service"}, "kind", "Service"), ({"name": "apis"}, "name", "api")):
+        result = scan(far(**slip))
+        said = result.roots[0].draft
+        assert (said.target.kind, said.field) == ("ReferenceGrant", f"spec.to[0].{field}"), told(result)
+        assert said.fixes[0].action is not None
+        assert f'"op": "replace", "path": "/spec/to/0/{field}", "value": "{value}"' in said.fixes[0].action.body
 
 
 HEALTHY: dict[str, Any] = {
