@@ -6,7 +6,7 @@ Conditions have three values, and a status may be older than the object: then no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -144,7 +144,7 @@ def claim(
         tuple(cited),
         key | frozenset(about),
         key | frozenset(explains),
-        tuple(fixes),
+        _alone(tuple(fixes)),
         missing=missing,
         note=note,
         asks=asks,
@@ -191,3 +191,12 @@ def outdated(view: ClusterView, said: Said) -> Draft:
         (outside("Wait a moment, or see that the controller runs", "its status is of an older generation"),),
         missing="what the controller says of the object as it is now",
     )
+
+
+def _alone(fixes: tuple[Fix, ...]) -> tuple[Fix, ...]:
+    """Let the first fix stand by itself: "Or create …" is said of one that follows another."""
+    if not fixes or not fixes[0].title.startswith("Or "):
+        return fixes
+    title = fixes[0].title.removeprefix("Or ")
+    title = title[:1].upper() + title[1:]
+    return (replace(fixes[0], title=title, outside=title if fixes[0].outside else ""), *fixes[1:])

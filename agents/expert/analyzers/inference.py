@@ -88,7 +88,10 @@ def _pool(view: ClusterView, pool: Thing) -> list[Draft]:
     said = [s for s in conditions(pool, "status.parents", "status.parent") if not _default(s)]
     reach = users(view, pool.key)
     found = _picker(view, pool, said)
-    found += judge_pods(view, pool, selector_of(pool))
+    ref = picker_of(pool)
+    service = look_up(view, ref)[1] if ref is not None else None
+    aside = service.map("spec.selector") if service is not None else {}
+    found += judge_pods(view, pool, selector_of(pool), aside)
     if not any(not d.missing for d in found):
         found += _told(view, pool, said, reach)
     return [replace(d, explains=d.explains | reach) for d in found]

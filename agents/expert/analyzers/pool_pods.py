@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from agents.expert.analyzers.gateway_status import claim
 from agents.expert.analyzers.listening import Heard, heard_of
 from agents.expert.draft import Draft, Fix, Level
@@ -11,14 +14,17 @@ from assistant.domain.raw import fold_int
 from assistant.domain.view import ClusterView, Thing
 
 
-def judge(view: ClusterView, pool: Thing, selector: dict[str, str]) -> list[Draft]:
-    """Return what is wrong between a pool and its pods; nothing where pods could not be listed."""
+def judge(view: ClusterView, pool: Thing, selector: dict[str, str], aside: Mapping[str, Any]) -> list[Draft]:
+    """Return what is wrong between a pool and its pods; nothing where pods could not be listed.
+
+    `aside` is the selector of its endpoint picker's Service.
+    """
     if not selector or not view.complete("pods", pool.namespace):
         return []
     pods = view.pods_with(pool.namespace, selector)
     pods = [p for p in pods if p.text("status.phase") not in ("Succeeded", "Failed")]
     if not pods:
-        return [_nobody(view, pool, selector)]
+        return [_nobody(view, pool, selector, aside)]
     ready = [p for p in pods if is_ready(p)]
     found = _ports(view, pool, (ready or pods)[0])
     if found or ready:
@@ -50,9 +56,11 @@ def _template_labels(workload: Workload) -> dict[str, str]:
     return {str(k): str(v) for k, v in workload.thing.map(f"{path}metadata.labels").items()}
 
 
-def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
-    """Judge a selector that matches no pod: a workload without pods, or labels that nearly fit."""
-    place = _place(pool)
+def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str], aside: Mapping[str, Any]) -> Draft:
+    """Judge a selector that matches no pod: a workload without pods, or labels that nearly fit.
+
+    `aside` is the selector of the endpoint picker, whose pods are none of the pool's.
+    """
     near: list[tuple[int, Workload, dict[str, str]]] = []
     for workload in workloads(view):
         if workload.thing.namespace != pool.namespace or workload.thing.kind in ("Job", "CronJob"):
@@ -61,38 +69,31 @@ def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
         fits = sum(labels.get(k) == v for k, v in selector.items())
         if fits == len(selector):
             return _empty(view, pool, workload)
-        alike = sum(bool(nearest(v, [labels[k]])) for k, v in selector.items() if k in labels and labels[k] != v)
-        if fits or alike:
-            named = workload.thing.name == pool.name or bool(nearest(pool.name, [workload.thing.name]))
-            same = 2 * (workload.thing.name == pool.name)
-            near.append((3 * fits + 2 * alike + named + same, workload, labels))
+        if aside and all(labels.get(k) == v for k, v in aside.items()):
+            continue
+        alike = sum(_same(labels, k, v) != "" for k, v in selector.items()) - fits
+        name, meant = workload.thing.name, {pool.name, *selector.values()}
+        likeness = 3 * fits + 2 * alike + 3 * (name in meant) + any(nearest(m, [name]) for m in meant)
+        if likeness:
+            near.append((likeness, workload, labels))
     near.sort(key=lambda item: -item[0])
-    cited, fixes, field = [view.cite(pool, "spec.selector")], list[Fix](), place
     words = ", ".join(f"{k}={v}" for k, v in selector.items())
-    why = f"no pod carries {words}"
-    best = near[0][1] if near and (len(near) == 1 or near[0][0] > near[1][0]) else None
+    best = near[0] if near and (len(near) == 1 or near[0][0] > near[1][0]) else None
+    field, why = _place(pool), f"no pod carries {words}"
+    cited, fixes = [view.cite(pool, "spec.selector")], list[Fix]()
     if best is not None:
-        labels = near[0][2]
-        change = {k: labels[k] for k, v in selector.items() if labels.get(k) not in (None, v)}
-        drop = [k for k in selector if k not in labels]
-        if len(change) + len(drop) == 1:
-            field = f"{place}[{(list(change) or drop)[0]}]"
-        has = ", ".join(f"{k}={v}" for k, v in change.items()) or f"no label {', '.join(drop)}"
-        why = f"it selects {words}, while the pods of {best.name()} carry {has}"
-        cited.append(view.cite(best.pods[0] if best.pods else best.thing, "metadata.labels", "metadata.name"))
-        steps = [{"op": "replace", "path": pointer(f"{place}['{k}']"), "value": v} for k, v in change.items()] + [
-            {"op": "remove", "path": pointer(f"{place}['{k}']")} for k in drop
-        ]
-        if len(drop) < len(selector):
-            fixes.append(
-                json_patch(
-                    pool,
-                    steps,
-                    f"Select the labels that the pods of {best.thing.name} carry",
-                    "changes the pool only; no pod is replaced",
-                    f"put {words} back",
-                )
-            )
+        _, workload, labels = best
+        new = _meant(workload, labels, selector)
+        odd = [k for k, v in selector.items() if new.get(k) != v]
+        has = ", ".join(f"{k}={v}" for k, v in new.items() if selector.get(k) != v) or f"no label {', '.join(odd)}"
+        why = f"it selects {words}, while the pods of {workload.name()} carry {has}"
+        field = f"{field}[{odd[0]}]" if len(odd) == 1 else field
+        cited.append(view.cite(workload.pods[0] if workload.pods else workload.thing, "metadata.labels"))
+        if len({view.top(p).key for p in view.pods_with(pool.namespace, new)}) <= 1:
+            title = f"Select the labels that the pods of {workload.thing.name} carry"
+            reason = "changes the pool only; no pod is replaced"
+            steps = [{"op": "replace", "path": pointer(_place(pool)), "value": new}]
+            fixes.append(json_patch(pool, steps, title, reason, f"put {words} back"))
     fixes.append(
         outside("Or label the model server's pods as the pool expects", "right if other objects use that label")
     )
@@ -106,6 +107,22 @@ def _nobody(view: ClusterView, pool: Thing, selector: dict[str, str]) -> Draft:
         cited,
         fixes,
     )
+
+
+def _same(labels: dict[str, str], key: str, value: str) -> str:
+    """Return the label of a workload that a pair of a selector most likely means, "" for none."""
+    if key in labels:
+        return key if labels[key] == value or nearest(value, [labels[key]]) else ""
+    others = [k for k, v in labels.items() if k != "pod-template-hash" and (v == value or nearest(value, [v]))]
+    return others[0] if len(others) == 1 else ""
+
+
+def _meant(workload: Workload, labels: dict[str, str], selector: dict[str, str]) -> dict[str, str]:
+    """Return the selector that is meant: each pair as the workload carries it, else what the workload selects by."""
+    keys = [_same(labels, k, v) or (k if k in labels else "") for k, v in selector.items()]
+    found = {k: labels[k] for k in keys if k}
+    own = workload.thing.map("spec.selector.matchLabels")
+    return found or {str(k): str(v) for k, v in own.items()} or labels
 
 
 def _empty(view: ClusterView, pool: Thing, workload: Workload) -> Draft:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.expert.causes import scan
 from assistant.domain.finding import Role, Verdict
 from assistant.domain.view import ClusterView
 
+from . import test_ai_gateways, test_inference, test_proxy_logs, test_routes
 from .cases import Table, check, check_healthy, check_undecided, told
 from .gateway_objects import (
     CONTROLLER,
@@ -29,6 +33,7 @@ from .gateway_objects import (
     web,
 )
 from .objects import NOW, OLD, Raw, node, service, thing
+from .test_health import spoil
 
 case = Table()
 WAITING = condition(
@@ -463,3 +468,30 @@ def test_objects_without_any_field_break_nothing() -> None:
         raw["spec"] = raw["status"] = None
         raw["metadata"]["creationTimestamp"] = OLD
     assert not scan(cluster(*bare, web())).gaps
+
+
+EVERY = {
+    name: incident.build
+    for module in (test_ai_gateways, test_inference, test_proxy_logs, test_routes)
+    for name, incident in module.case.rows.items()
+} | {name: incident.build for name, incident in case.rows.items()}
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> ClusterView:
+    whole = EVERY[draw(st.sampled_from(sorted(EVERY)))]()
+    odd = ClusterView("shop")
+    for resource in whole.resources:
+        things = whole.all(resource)
+        items = [spoil(copy.deepcopy(dict(t.raw)), draw) for t in things]
+        odd.add(resource, items, "GET /", api_version=things[0].api_version, kind=things[0].kind)
+    for log in whole.logs:
+        odd.add_log(log)
+    return odd
+
+
+@settings(max_examples=120, deadline=None)
+@given(spoiled())
+def test_objects_of_an_odd_form_break_no_analyzer(odd: ClusterView) -> None:
+    result = scan(odd, "what is wrong")
+    assert not [g for g in result.gaps if "could not judge" in g], result.gaps

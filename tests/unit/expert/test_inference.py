@@ -66,6 +66,11 @@ def pool_that_selects_one_label_too_many() -> ClusterView:
     return served(pool(selector={"app": "llama", "role": "decode"}), *server(), *picker())
 
 
+@case("gateway-api", "InferencePool/llama", "selector")
+def pool_that_selects_by_another_label() -> ClusterView:
+    return served(pool(selector={"app.kubernetes.io/name": "llama"}), *server(), *picker())
+
+
 @case("rollout", "Deployment/llama", "spec.replicas")
 def pool_whose_servers_are_scaled_to_nothing() -> ClusterView:
     return served(pool(), *server(replicas=0), *picker())
@@ -179,8 +184,9 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
     [
         (picker_that_does_not_exist, '"value": "llama-v2-epp"'),
         (picker_on_another_port, '"value": 9002'),
-        (pool_that_selects_nobody, '"value": "llama"'),
-        (pool_that_selects_one_label_too_many, '"path": "/spec/selector/matchLabels/role"'),
+        (pool_that_selects_nobody, '"value": {"app": "llama"}'),
+        (pool_that_selects_one_label_too_many, '"value": {"app": "llama"}'),
+        (pool_that_selects_by_another_label, '"value": {"app": "llama"}'),
         (pool_whose_servers_are_scaled_to_nothing, '"value": 1'),
         (pool_on_a_port_that_the_servers_do_not_have, '"value": 8000'),
         (pool_on_a_port_that_the_log_denies, '"value": 8200'),
@@ -204,6 +210,19 @@ def test_a_pool_whose_conditions_are_all_true_and_whose_selector_is_empty_handed
     said = scan(pool_that_selects_nobody()).roots[0].draft
     assert "503" in said.summary
     assert "app=lama" in said.summary
+
+
+def test_a_selector_is_not_widened_to_the_pods_of_another_server() -> None:
+    prefill, decode = server("prefill"), server("decode")
+    for raw in [x for part in (prefill, decode) for x in (part[0][0], part[0][1], part[1])]:
+        raw["metadata"].setdefault("labels", {})["model"] = "llama"
+        if raw["kind"] != "Pod":
+            raw["spec"]["template"]["metadata"]["labels"] = {"model": "llama", "app": raw["metadata"]["name"][:7]}
+    wide = pool("decode", {"model": "llama", "role": "worker"})
+    said = scan(served(wide, *prefill, *decode, *picker("decode"), back=BACK | {"name": "decode"})).roots[0].draft
+    assert (said.target.kind, said.field) == ("InferencePool", "spec.selector.matchLabels[role]")
+    assert all(fix.action is None for fix in said.fixes)
+    assert not said.fixes[0].title.startswith("Or ")
 
 
 def test_a_picker_that_is_down_follows_from_what_breaks_its_pods() -> None:
