@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agents.expert.analyzers.attachment import KINDS, Listener, listeners
 from agents.expert.analyzers.certificates import is_certificate
 from agents.expert.analyzers.gateway_status import Said, claim, conditions, from_status, outdated, wrong, young
@@ -213,6 +215,9 @@ def _told(view: ClusterView, listener: Listener, said: list[Said]) -> list[Draft
     bad = [s for s in wrong(said) if s.reason not in ("Pending", "NoConflicts")]
     if bad:
         return [from_status(view, bad[0], Level.TRAFFIC, sure=0.78, place=_field(listener, bad[0]))]
+    overlaps = [s for s in said if s.type == "OverlappingTLSConfig" and s.status == "True" and not s.stale]
+    if overlaps:
+        return [replace(from_status(view, overlaps[0], Level.TRAFFIC, sure=0.6), note=True)]
     stale = [s for s in said if s.bad and s.stale]
     waiting = [s for s in wrong(said) if s.reason == "Pending"]
     if stale:

@@ -130,6 +130,18 @@ REASONS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
         "another listener has the same port with another protocol",
         "Give one of the two another port",
     ),
+    ("SupportedVersion", "UnsupportedVersion"): (
+        "the installed version of the Gateway API is not the one that the controller was made for",
+        "Install the version of the Gateway API that the controller supports",
+    ),
+    ("OverlappingTLSConfig", "OverlappingHostnames"): (
+        "host names of its listeners overlap, so that clients may reuse a connection that is not meant for them",
+        "Let clients be answered with 421, or separate the host names",
+    ),
+    ("OverlappingTLSConfig", "OverlappingCertificates"): (
+        "a certificate covers host names of several listeners, so that clients may reuse a connection",
+        "Use certificates that cover one listener each",
+    ),
     ("Attached", "Pending"): ("it is attached to nothing yet", "Correct its targetRefs"),
     ("Attached", "Overridden"): ("another policy wins over it", "Merge the two policies into one"),
     ("Accepted", "PartiallyValid"): ("a part of it is not valid", "Correct what the message names"),

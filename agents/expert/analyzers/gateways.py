@@ -68,7 +68,7 @@ def _classes(view: ClusterView) -> list[Draft]:
         users = [g for g in view.all(GATEWAYS) if g.text("spec.gatewayClassName") == family.name]
         keys = frozenset(k for g in users for k in (g.key, *hanging(view, g), *_hung(view, g)))
         drafts = _class(view, family)
-        found += [replace(d, explains=d.explains | keys, note=not users) for d in drafts]
+        found += [replace(d, explains=d.explains | keys, note=d.note or not users) for d in drafts]
     return found
 
 
@@ -83,6 +83,9 @@ def _class(view: ClusterView, family: Thing) -> list[Draft]:
     bad = [s for s in wrong(said) if not (s.type == "Accepted" and s.reason in ("Pending", "Waiting"))]
     if bad:
         return [from_status(view, bad[0], Level.PLATFORM, sure=0.9 if bad[0].message else 0.8)]
+    version = next((s for s in said if s.type == "SupportedVersion" and s.status == "False"), None)
+    if version is not None:
+        return [replace(from_status(view, version, Level.PLATFORM), note=True)]
     accepted = [s for s in said if s.type == "Accepted"]
     if any(s.status == "True" for s in accepted) or young(view, family, *accepted):
         return []

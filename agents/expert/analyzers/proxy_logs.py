@@ -92,7 +92,8 @@ def read(line: str) -> Request | None:
         return None
     quoted = re.findall(r'"([^"]*)"', match["rest"] or "")
     host = next((q for q in quoted if re.fullmatch(r"[a-z0-9.-]+\.[a-z]+(:\d+)?", q)), "")
-    return Request(int(match["code"]), _flag(match["flags"]), host, _to(line), line)
+    code = int(match["code"])
+    return Request(code, _flag(match["flags"], code, line), host, _to(line), line)
 
 
 def _from_json(line: str) -> Request | None:
@@ -104,13 +105,15 @@ def _from_json(line: str) -> Request | None:
     code = fields.get("response_code")
     number = int(code) if isinstance(code, str) and code.isdigit() else fold_int(code)
     host = text(fields.get(":authority")) or text(fields.get("authority")) or text(fields.get("requested_server_name"))
-    return Request(number, _flag(text(fields.get("response_flags"))), host, _to(line), line)
+    return Request(number, _flag(text(fields.get("response_flags")), number, line), host, _to(line), line)
 
 
-def _flag(flags: str) -> str:
-    """Return the first flag that tells something."""
-    names = [LONG_NAMES.get(f, f) for f in flags.split(",")]
-    return next((n for n in names if n in FLAGS), "")
+def _flag(flags: str, code: int, line: str) -> str:
+    """Return the first flag that tells something; an answer of the endpoint picker's own has none and gets one."""
+    found = next((n for f in flags.split(",") if (n := LONG_NAMES.get(f, f)) in FLAGS), "")
+    if found or "via_upstream" in line or not PICKER.search(line):
+        return found
+    return "RL" if code == 429 else "UH" if code >= 500 else ""
 
 
 def _to(line: str) -> str:
@@ -127,21 +130,35 @@ def _judge(view: ClusterView, log: Log, request: Request, lines: list[str]) -> D
             break
     picked = PICKER.search(request.line) is not None
     if picked:
-        means, act = "the endpoint picker (ext_proc) did not answer", "Mend the endpoint picker of the InferencePool"
+        means, act = _PICKER[request.flag] if request.flag in _PICKER else _PICKER[""]
+    shown = f" ({request.flag})" if re.search(rf"\b{request.flag}\b", request.line) else ""
     subject, about = _subject(view, log, request)
     draft = claim(
         subject,
         "spec",
-        f"Requests {_whither(request, subject)} are answered with {request.code or 'nothing'} "
-        f"({request.flag}): {means}.",
+        f"Requests {_whither(request, subject)} are answered with {request.code or 'nothing'}{shown}: {means}.",
         0.6,
         Level.CALLER,
         (view.cite_log(log, *lines),),
-        (outside(act, f"the proxy in pod {log.pod} writes the flag {request.flag}"),),
+        (outside(act, f"the access log of pod {log.pod} says so"),),
         about=about,
-        asks="" if picked else flag.asks,
+        asks="" if picked and request.flag != "RL" else flag.asks,
     )
     return _sharper(view, draft, request, subject, about)
+
+
+_PICKER = {
+    "": ("the endpoint picker (ext_proc) did not answer", "Mend the endpoint picker of the InferencePool"),
+    "UH": (
+        "the endpoint picker (ext_proc) found no ready endpoint",
+        "Mend the pods of the InferencePool, or correct what selects them",
+    ),
+    "RL": (
+        "the endpoint picker (ext_proc) sheds load, because its servers are saturated",
+        "Scale the model servers by the length of their queues, or send less",
+    ),
+}
+"""What the answers of an endpoint picker mean, by the flag that they get here, and what to do."""
 
 
 def _whither(request: Request, subject: Thing) -> str:

@@ -128,6 +128,22 @@ def call_with_a_message_that_is_too_large() -> ClusterView:
     )
 
 
+def picked(code: int, question_details: str) -> ClusterView:
+    line = structured(code, "-", "httproute/shop/llama-route/rule/0", response_code_details=question_details)
+    proxy = [deployment("proxy", ready=1), pod("proxy", ready=True)]
+    return cluster(*inference(), proxy, logs={("proxy-1-1", "app"): f"{line}\n{line}"})
+
+
+@case("gateway-api", "HTTPRoute/llama-route", "spec", "requests fail with 429")
+def picker_that_sheds_load() -> ClusterView:
+    return picked(429, "ext_proc_immediate_response")
+
+
+@case("gateway-api", "HTTPRoute/llama-route", "spec")
+def picker_that_finds_no_endpoint() -> ClusterView:
+    return picked(503, "ext_proc_immediate_response")
+
+
 SERVED = container(args=["--model", "meta/llama", "--served-model-name", "llama"], ports=[{"containerPort": 8000}])
 UNKNOWN = 'INFO 10.0.0.9 - "POST /v1/chat/completions HTTP/1.1" 404\nERROR The model `lama` does not exist.\n'
 
@@ -180,6 +196,8 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
     ("build", "word"),
     [
         (back_end_that_refuses_the_connection, "nobody listens"),
+        (picker_that_sheds_load, "saturated"),
+        (picker_that_finds_no_endpoint, "no ready endpoint"),
         (caller_of_a_model_that_is_not_routed, "llm"),
         (call_with_a_message_that_is_too_large, "larger than the receiver takes"),
         (callers_that_ask_for_another_name, "it serves llama"),
@@ -213,6 +231,7 @@ FINE = structured(200, "-")
 HEALTHY: dict[str, Any] = {
     "requests that go well": lambda: proxied(FINE, FINE, FINE),
     "an error that is over": lambda: proxied(structured(503, "UF"), structured(503, "UF"), FINE),
+    "a picker that sheds load, and nobody asks": lambda: picked(429, "ext_proc_immediate_response"),
     "errors of hours ago": lambda: proxied(*[structured(503, "UF", start_time="2026-03-01T08:00:00.000Z")] * 3),
     "one error at the end": lambda: proxied(FINE, FINE, structured(503, "UF")),
     "clients that go away": lambda: proxied(structured(0, "DC"), structured(0, "DC"), structured(499, "DC")),

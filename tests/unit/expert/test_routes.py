@@ -445,3 +445,10 @@ def test_a_broken_gateway_of_another_namespace_explains_the_route_on_it() -> Non
     assert [f"{c.draft.target.kind}/{c.draft.target.namespace}" for c in result.roots] == ["Gateway/infra"], told(
         result
     )
+
+
+def test_a_question_names_a_route_by_its_whole_name() -> None:
+    two = [route(n, {"name": f"{n}-gone", "port": 80}) for n in ("shop-front", "shop-back")]
+    result = scan(gated(*two), "why does shop-back not answer")
+    assert result.roots[0].draft.target.name == "shop-back", told(result)
+    assert result.roots[1].beside
