@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agents.expert.analyzers import gateway_listeners
 from agents.expert.analyzers.dangling import dangling
+from agents.expert.analyzers.gateway_controllers import down, keys_of
 from agents.expert.analyzers.gateway_status import (
     Said,
     claim,
@@ -98,7 +99,7 @@ def _class(view: ClusterView, family: Thing) -> list[Draft]:
             f"No controller serves GatewayClass {family.name}: nobody answers for {who}"
             + (f" ({accepted[0].quoted})." if accepted else "."),
             0.85,
-            Level.PLATFORM,
+            Level.TRAFFIC if down(view, who) else Level.PLATFORM,
             (cited,),
             (
                 outside(
@@ -107,6 +108,7 @@ def _class(view: ClusterView, family: Thing) -> list[Draft]:
                 ),
                 *_other_class(view, family),
             ),
+            about=keys_of(view, who),
         )
     ]
 
@@ -284,6 +286,7 @@ def _unattended(view: ClusterView, gateway: Thing, waiting: list[Said], name: st
                 "it writes the status of every Gateway of its classes, and has not done so",
             ),
         ),
+        about=keys_of(view, who),
     )
 
 

@@ -5,6 +5,7 @@ A pool may have every condition True and still answer 503, because conditions sa
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from agents.expert.analyzers.dangling import dangling
@@ -27,18 +28,20 @@ from agents.expert.analyzers.referents import (
     Answer,
     Reference,
     look_up,
+    named,
     reference,
     selector_of,
 )
 from agents.expert.analyzers.senders import users
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside, set_path
-from agents.expert.workload import is_ready
-from assistant.domain.raw import fold_int, text
+from agents.expert.workload import is_ready, workload_of
+from assistant.domain.raw import fold_int, rows, text, texts
 from assistant.domain.view import ClusterView, Thing
 
 DOUBTED = 0.65
 """What a missing endpoint picker is worth while the gateway says that it has found it."""
+POOL_NAME = re.compile(r"--?pool-?[nN]ame(?:=(?P<value>.*))?")
 PICKER_PORT = 9002
 """The port on which an endpoint picker usually serves ext_proc."""
 OBJECTIVES = tuple(
@@ -135,7 +138,44 @@ def _picker(view: ClusterView, pool: Thing, said: list[Said]) -> list[Draft]:
                 ),
             )
         ]
-    return _picker_port(view, ref, service, told) or _picker_pods(view, ref, service)
+    return _picker_port(view, ref, service, told) or _other_pool(view, ref, service) or _picker_pods(view, ref, service)
+
+
+def _other_pool(view: ClusterView, ref: Reference, service: Thing) -> list[Draft]:
+    """Judge an endpoint picker that is started for another pool (--pool-name, or --poolName in older versions)."""
+    pool = ref.holder
+    pods = view.pods_with(service.namespace, service.map("spec.selector"))
+    if not pods:
+        return []
+    workload = workload_of(view, pods[0])
+    for i, container in enumerate(rows(workload.spec.get("containers"))):
+        args = texts(container.get("args"))
+        for j, word in enumerate(args):
+            match = POOL_NAME.fullmatch(word)
+            if match is None or (match["value"] is None and j + 1 >= len(args)):
+                continue
+            own = match["value"] is not None
+            name = match["value"] if own else args[j + 1]
+            if name == pool.name or named(view, pool.resource, pool.namespace, name) is not None:
+                return []
+            field = f"{workload.template}.containers[{i}].args[{j if own else j + 1}]"
+            value = word.replace(name, pool.name) if own else pool.name
+            thing = workload.thing
+            return [
+                claim(
+                    thing,
+                    field,
+                    f"{workload.name()} picks endpoints for InferencePool {name}, which does not exist, and not for "
+                    f"{pool.name}, which sends its requests there; {consequence(pool)}.",
+                    0.9,
+                    Level.WORKLOAD,
+                    (view.cite(thing, field), view.cite(pool, ref.path)),
+                    (set_path(thing, field, value, f"Pick for pool {pool.name}", "that pool names it as its picker"),),
+                    about=workload.keys,
+                    explains=(*workload.keys, pool.key),
+                )
+            ]
+    return []
 
 
 def _picker_port(view: ClusterView, ref: Reference, service: Thing, told: list[Said]) -> list[Draft]:

@@ -50,8 +50,6 @@ def _place(pool: Thing) -> str:
 
 def _template_labels(workload: Workload) -> dict[str, str]:
     """Return the labels of a workload's pods."""
-    if workload.thing.kind == "LeaderWorkerSet":
-        return {}
     path = template_of(workload.thing).removesuffix("spec") if workload.thing.kind != "Pod" else ""
     return {str(k): str(v) for k, v in workload.thing.map(f"{path}metadata.labels").items()}
 

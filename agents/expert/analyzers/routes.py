@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from agents.expert.analyzers.attaching import misattached
 from agents.expert.analyzers.dangling import dangling
+from agents.expert.analyzers.gateway_controllers import keys_of
 from agents.expert.analyzers.gateway_status import (
     Said,
     claim,
@@ -21,6 +21,7 @@ from agents.expert.analyzers.gateway_status import (
 from agents.expert.analyzers.grants import refused
 from agents.expert.analyzers.referents import GATEWAY, ROUTES, Answer, Reference, look_up, named, reference
 from agents.expert.analyzers.senders import AI_ROUTES, MCP_ROUTES, backends_of
+from agents.expert.analyzers.unattached import misattached
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside, set_path
 from agents.expert.workload import is_ready
@@ -103,6 +104,7 @@ def _unclaimed(view: ClusterView, ref: Reference, gateway: Thing | None) -> Draf
                 "the Gateway exists, and a controller writes status.parents for every route that it takes",
             ),
         ),
+        about=keys_of(view, who),
     )
 
 
@@ -181,7 +183,7 @@ def _protocol(view: ClusterView, ref: Reference, service: Thing, said: list[Said
 def _unready(view: ClusterView, ref: Reference, service: Thing) -> list[Draft]:
     """Return the draft for a back end without ready pods: all conditions are True and every request fails."""
     selector = service.map("spec.selector")
-    if not selector or not view.complete("pods", service.namespace):
+    if not selector or not view.complete("pods", service.namespace) or ref.holder.at(f"{ref.path}.weight") == 0:
         return []
     if any(is_ready(p) for p in view.pods_with(service.namespace, selector)):
         return []
@@ -233,6 +235,10 @@ def _told(view: ClusterView, route: Thing, said: list[Said], *, lost: bool, back
     bad = [s for s in wrong(said) if s.part]
     bad = [s for s in bad if not (lost and s.type == "Accepted") and not (backs and s.type == "ResolvedRefs")]
     if bad:
+        pools = {f"InferencePool/{r.namespace}/{r.name}" for r in backends_of(route) if r.kind == "InferencePool"}
+        if bad[0].reason == "InvalidKind" and pools:
+            draft = from_status(view, bad[0], Level.TRAFFIC, place=_blamed(route, bad[0]), explains=pools)
+            return [replace(draft, fixes=(_SWITCH, *draft.fixes))]
         return [from_status(view, bad[0], Level.CALLER, place=_blamed(route, bad[0]))]
     stale = [s for s in said if s.bad and s.stale]
     if stale and not lost and not backs:
@@ -243,9 +249,17 @@ def _told(view: ClusterView, route: Thing, said: list[Said], *, lost: bool, back
     return []
 
 
+_SWITCH = outside(
+    "Switch the Inference Extension on in the gateway's controller and restart it, or use a gateway that supports it",
+    "the pool exists; the controller does not take InferencePool as a back end",
+)
+
+
 def _blamed(route: Thing, said: Said) -> str:
-    """Return the path of the back end that a message names, "" where it names none."""
-    for ref in backends_of(route) if said.type == "ResolvedRefs" else ():
-        if ref.name and ref.name in said.message:
-            return f"{ref.path}.name"
-    return ""
+    """Return the path of the back end that a message names, or of the odd kind that it must mean; "" for none."""
+    refs = [r for r in backends_of(route) if r.name] if said.type == "ResolvedRefs" else []
+    named = [r for r in refs if r.name in said.message]
+    odd = [r for r in refs if r.kind != "Service"] if said.reason == "InvalidKind" else []
+    if odd:
+        return f"{odd[0].path}.kind"
+    return f"{named[0].path}.name" if named else ""

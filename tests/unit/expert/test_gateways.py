@@ -32,7 +32,7 @@ from .gateway_objects import (
     route,
     web,
 )
-from .objects import NOW, OLD, Raw, node, service, thing
+from .objects import NOW, OLD, Raw, container, deployment, node, pod, service, thing, waiting
 from .test_health import spoil
 
 case = Table()
@@ -374,6 +374,20 @@ def test_a_certificate_that_is_not_issued_explains_the_listener() -> None:
     built.add("certificates.cert-manager.io", [order], "GET /", api_version="cert-manager.io/v1", kind="Certificate")
     result = scan(built)
     assert [c.draft.target.kind for c in result.roots] == ["Certificate"], told(result)
+
+
+def test_a_controller_that_is_down_explains_the_gateways_and_routes_that_wait_for_it() -> None:
+    box = container(image="registry.test/envoy-gateway:9")
+    back_off = [waiting("ImagePullBackOff", "Back-off pulling image: not found")]
+    down = [
+        deployment("envoy-gateway", box),
+        pod("envoy-gateway", containers=[box], statuses=back_off, phase="Pending"),
+    ]
+    for told_of_the_class in (condition("Accepted"), WAITING):
+        mine = family("mesh", told_of_the_class, controllerName="gateway.envoyproxy.io/gatewayclass-controller")
+        result = scan(cluster(mine, gateway(conditions=PENDING), web(), route(silent=True), down))
+        causes = [f"{c.draft.target.kind}/{c.draft.target.name}" for c in result.roots]
+        assert causes == ["Deployment/envoy-gateway"], told(result)
 
 
 def test_a_class_that_nobody_uses_is_a_note() -> None:

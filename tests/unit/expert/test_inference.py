@@ -89,6 +89,23 @@ def pool_on_a_port_that_the_log_denies() -> ClusterView:
     return served(pool(), run, *picker(), logs=heard)
 
 
+def picking(*args: str) -> ClusterView:
+    box = container(ports=[{"containerPort": 9002}], args=list(args))
+    run = pod("llama-epp", containers=[box], ready=True)
+    front = service("llama-epp", port=9002, target=9002)
+    return served(pool(), *server(), deployment("llama-epp", box, ready=1), run, front)
+
+
+@case("gateway-api", "Deployment/llama-epp", "args[1]")
+def picker_of_a_pool_that_does_not_exist() -> ClusterView:
+    return picking("--pool-name", "lama", "--v=4")
+
+
+@case("gateway-api", "Deployment/llama-epp", "args[0]")
+def older_picker_of_a_pool_that_does_not_exist() -> ClusterView:
+    return picking("-poolName=lama")
+
+
 @case("image", "Deployment/llama-epp", "image")
 def picker_whose_image_does_not_exist() -> ClusterView:
     box = container(image="registry.test/epp:9")
@@ -150,6 +167,14 @@ def pool_that_the_gateway_does_not_support() -> ClusterView:
     return served(pool(told=[no("Accepted", "NotSupportedByParent", "no support")]), *server(), *picker())
 
 
+@case("gateway-api", "HTTPRoute/llama-route", "backendRefs[0].kind")
+def route_whose_gateway_does_not_take_pools() -> ClusterView:
+    bad = [condition("Accepted"), no("ResolvedRefs", "InvalidKind", "only Service is supported")]
+    return cluster(
+        family(), gateway(), route("llama-route", BACK, told=bad), pool(silent=True), *server(), *picker(), node()
+    )
+
+
 @case("gateway-api", "InferencePool/llama", "conditions")
 def pool_without_a_picker_that_the_gateway_needs() -> ClusterView:
     bad = [no("Accepted", "EndpointPickerRefMissing", "endpointPickerRef is required")]
@@ -184,6 +209,8 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
     [
         (picker_that_does_not_exist, '"value": "llama-v2-epp"'),
         (picker_on_another_port, '"value": 9002'),
+        (picker_of_a_pool_that_does_not_exist, '"value": "llama"'),
+        (older_picker_of_a_pool_that_does_not_exist, '"value": "-poolName=llama"'),
         (pool_that_selects_nobody, '"value": {"app": "llama"}'),
         (pool_that_selects_one_label_too_many, '"value": {"app": "llama"}'),
         (pool_that_selects_by_another_label, '"value": {"app": "llama"}'),
@@ -285,6 +312,7 @@ HEALTHY: dict[str, Any] = {
         *inference(), made(TRIAL, "InferenceObjective", "interactive", spec={"poolRef": {"name": "llama"}})
     ),
     "a pool without a picker where that is allowed": lambda: served(pool(picker={}), *server()),
+    "a picker of this pool": lambda: picking("--pool-name", "llama", "--grpc-port=9002"),
     "export was not asked for": lambda: served(
         pool(told=[condition("Accepted"), condition("ResolvedRefs"), no("Exported", "NotRequested")]),
         *server(),

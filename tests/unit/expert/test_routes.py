@@ -452,3 +452,11 @@ def test_a_question_names_a_route_by_its_whole_name() -> None:
     result = scan(gated(*two), "why does shop-back not answer")
     assert result.roots[0].draft.target.name == "shop-back", told(result)
     assert result.roots[1].beside
+
+
+@pytest.mark.parametrize(("weight", "told_of"), [(0, False), (1, True)])
+def test_a_back_end_without_pods_matters_to_a_route_that_sends_it_traffic(weight: int, told_of: bool) -> None:
+    spare = service("spare", selector={"app": "nobody"})
+    found = route("web", {"name": "web", "port": 80}, {"name": "spare", "port": 80, "weight": weight})
+    result = scan(gated(found, spare))
+    assert any(c.draft.target.kind == "HTTPRoute" for c in result.claims) is told_of, told(result)
