@@ -69,21 +69,12 @@ def _route(view: ClusterView, route: Thing) -> list[Draft]:
     for ref in backends_of(route):
         lost = dangling(view, ref, "sends requests to", said) or refused(view, ref, said)
         backs += [lost] if lost is not None else []
-    if not backs and not _known_below(view, route):
-        backs = _told(view, route, said)
+    # A route repeats what is said of its back ends, which then explain it.
+    backs = backs or _told(view, route, said, Level.CALLER)
     if not backs and not found and not said and not young(view, route):
         backs = [_unseen(view, route)]
     keys = standing_for(route)
     return [replace(d, explains=d.explains | keys) for d in (*found, *backs)]
-
-
-def _known_below(view: ClusterView, route: Thing) -> bool:
-    """Say whether a back end of a route is itself rejected: the route repeats what is said there."""
-    for ref in backends_of(route):
-        backend = named(view, BACKENDS, ref.namespace, ref.name) if ref.kind == "AIServiceBackend" else None
-        if backend is not None and wrong(conditions(backend)):
-            return True
-    return False
 
 
 def _unseen(view: ClusterView, route: Thing) -> Draft:
@@ -177,10 +168,10 @@ def _served(view: ClusterView, ref: Reference) -> frozenset[str]:
     return frozenset({key}) | users(view, key)
 
 
-def _told(view: ClusterView, thing: Thing, said: list[Said]) -> list[Draft]:
+def _told(view: ClusterView, thing: Thing, said: list[Said], level: Level = Level.TRAFFIC) -> list[Draft]:
     bad = wrong(said)
     if bad:
-        return [from_status(view, bad[0], Level.TRAFFIC, sure=0.78)]
+        return [from_status(view, bad[0], level, sure=0.78)]
     stale = [s for s in said if s.bad and s.stale]
     return [outdated(view, stale[0])] if stale else []
 

@@ -80,12 +80,16 @@ def hanging(view: ClusterView, gateway: Thing) -> frozenset[str]:
 
 
 def namespaces_referred_to(view: ClusterView) -> list[str]:
-    """Return the namespaces of the parents and back ends of all routes, the most referred to first."""
+    """Return the namespaces of parents, back ends and certificates, the most referred to first."""
     counted: Counter[str] = Counter()
     for route in (r for kind in SENDERS for r in view.all(kind)):
         counted.update(r.namespace for r in backends_of(route))
         for i, raw in enumerate(route.rows("spec.parentRefs")):
             counted[reference(route, f"spec.parentRefs[{i}]", raw, "Gateway", GATEWAY).namespace] += 1
+    for gateway in view.all(f"gateways.{GATEWAY}"):
+        for listener in gateway.rows("spec.listeners"):
+            for raw in rows(mapping(listener.get("tls")).get("certificateRefs")):
+                counted[reference(gateway, "spec.listeners", raw, "Secret").namespace] += 1
     return [place for place, _ in counted.most_common()]
 
 

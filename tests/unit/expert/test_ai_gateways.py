@@ -334,7 +334,15 @@ def test_a_lost_host_explains_the_back_end_and_its_routes() -> None:
     dropped = ("AIServiceBackend/local", "AIGatewayRoute/llm", "HTTPRoute/llm")
     result = scan(whole(backend("local", bad, name="locl"), *twice, drop=dropped))
     assert [c.draft.target.name for c in result.roots] == ["local"], told(result)
-    assert all(c.role is not Role.ROOT_CAUSE for c in result.claims if c.draft.target.kind == "AIGatewayRoute")
+    assert [c.role for c in result.claims if c.draft.target.kind == "AIGatewayRoute"] == [Role.CONSEQUENCE]
+
+
+def test_a_back_end_that_is_rejected_for_its_own_reason_explains_its_routes() -> None:
+    bad = rejected("schema is not supported")
+    twice = ai_route("llm", {"name": "local"}, said=rejected("AIServiceBackend local is not ready"))
+    dropped = ("AIServiceBackend/local", "AIGatewayRoute/llm", "HTTPRoute/llm")
+    result = scan(whole(backend("local", bad), *twice, drop=dropped))
+    assert [c.draft.target.kind for c in result.roots] == ["AIServiceBackend"], told(result)
 
 
 def test_a_rejection_of_an_older_generation_decides_nothing() -> None:

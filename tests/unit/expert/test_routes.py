@@ -435,6 +435,9 @@ def test_other_namespaces_are_read_where_a_route_refers_there() -> None:
     assert not [place for _, place in wanted if place == "shop"]
     assert not abroad_of(cluster(family(), web(), route()))
     assert not abroad_of(cluster(family(), web(), far_off, namespace=""))
+    guarded = {"certificateRefs": [{"name": "wild", "namespace": "certs"}]}
+    secure = gateway("front", listener("https", 443, "HTTPS", tls=guarded))
+    assert (grants, "certs") in abroad_of(cluster(family(), secure, web()))
 
 
 def test_a_broken_gateway_of_another_namespace_explains_the_route_on_it() -> None:
