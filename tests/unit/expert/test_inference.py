@@ -430,3 +430,14 @@ def test_several_faults_of_one_namespace_are_told_apart_and_the_healthy_pool_is_
     assert found == wanted, told(result)
     follows = {f"{c.draft.target.kind}/{c.draft.target.name}" for c in result.claims if c.role is Role.CONSEQUENCE}
     assert "InferencePool/orphan" in follows, told(result)
+
+
+def test_a_healthy_answer_says_what_was_seen_of_gateways_and_pools() -> None:
+    result = scan(cluster(*inference()), "is everything in order?")
+    assert result.verdict is Verdict.HEALTHY, told(result)
+    wanted = {
+        "1 of 1 Gateways are programmed",
+        "1 of 1 routes are accepted",
+        "1 of 1 InferencePools have a ready endpoint",
+    }
+    assert wanted <= set(result.checked)
