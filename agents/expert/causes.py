@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from agents.expert.analyzers import gateway_summary
 from agents.expert.catalogue import SUBJECTS
 from agents.expert.changes import Change, change_of
 from agents.expert.draft import Draft, Level
@@ -347,6 +348,7 @@ def checked(view: ClusterView) -> tuple[str, ...]:
     if services:
         served = sum(any(is_ready(p) for p in view.pods_with(s.namespace, s.map("spec.selector"))) for s in services)
         found.append(f"{served} of {len(services)} Services have a ready endpoint")
+    found += gateway_summary.checked(view)
     claims = view.all("persistentvolumeclaims")
     if claims:
         found.append(

@@ -13,7 +13,7 @@ from agents.expert.draft import Draft, Level
 from agents.expert.hushed import Hushed
 from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
 from agents.expert.question import asks_for_the_other, remark
-from agents.expert.reading import logs_of, reads_of
+from agents.expert.reading import abroad_of, logs_of, reads_of
 from agents.mind import Conclusion
 from assistant.domain.event import Healing, ToolEnded, ToolStarted, Verified
 from assistant.domain.finding import Finding, Role, Verdict
@@ -147,6 +147,8 @@ class ExpertMind:
         groups = {name: info.group for name, info in kinds.items()}
         await self._reader.read(reads_of(subject, groups, namespace), recorder, step)
         await self._reader.settled()
+        if subject.custom:
+            await self._reader.read(abroad_of(self._reader.view), recorder, step)
         if subject.logs:
             await self._reader.logs(self._wanted_logs(), recorder, step)
 

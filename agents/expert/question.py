@@ -27,6 +27,10 @@ _RESOURCES: Final = {
     "pvc": "persistentvolumeclaims",
     "node": "nodes",
     "hpa": "horizontalpodautoscalers.autoscaling",
+    "httproute": "httproutes.gateway.networking.k8s.io",
+    "grpcroute": "grpcroutes.gateway.networking.k8s.io",
+    "inferencepool": "inferencepools.inference.networking.k8s.io",
+    "aigatewayroute": "aigatewayroutes.aigateway.envoyproxy.io",
 }
 _WORKLOADS: Final = (
     "deployments.apps",
@@ -38,6 +42,14 @@ _WORKLOADS: Final = (
     "ingresses.networking.k8s.io",
     "persistentvolumeclaims",
 )
+_WHOLE: Final = (
+    "gateways.gateway.networking.k8s.io",
+    "httproutes.gateway.networking.k8s.io",
+    "grpcroutes.gateway.networking.k8s.io",
+    "inferencepools.inference.networking.k8s.io",
+    "aigatewayroutes.aigateway.envoyproxy.io",
+)
+"""Kinds that a question names by the whole name only: their names share words with the workloads behind them."""
 _OTHER: Final = re.compile(
     r"\b(?:an)?other (?:ones?|two|faults?|causes?|problems?|issues?|errors?)\b|\bthe "
     r"others?\b(?= *(?:[?.!,]|$|fail|is\b|"
@@ -101,6 +113,12 @@ def named_in(view: ClusterView, question: str) -> frozenset[str]:
             for word in spoken:
                 if word in name and word in _WORD.findall(name):
                     by_word.setdefault(word, set()).add(thing.key)
+    whole |= {
+        t.key
+        for resource in _WHOLE
+        for t in view.all(resource)
+        if t.name in names and (len(t.name) > 5 or "-" in t.name)
+    }
     if whole:
         return frozenset(whole)
     few = [keys for keys in by_word.values() if len({k.split("/", 2)[-1] for k in keys}) == 1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agents.expert.analyzers.custom import JUDGED
+from agents.expert.analyzers.gateway_kinds import ABROAD
+from agents.expert.analyzers.senders import namespaces_referred_to
 from agents.expert.catalogue import Subject
 from agents.expert.workload import containers, in_trouble, is_ready, workloads
 from assistant.domain.view import ClusterView
@@ -43,6 +45,8 @@ CORE_GROUPS = frozenset(
         "external.metrics.k8s.io",
     }
 )
+LARGEST_ABROAD = 6
+"""Other namespaces at most that are read because an object refers into them."""
 LARGEST_CUSTOM = 60
 """Custom kinds read at most in one turn; clusters with more are asked about by kind."""
 JUDGED_GROUPS = (
@@ -77,6 +81,17 @@ def reads_of(subject: Subject, groups: Mapping[str, str], namespace: str) -> lis
         )
         wanted += [(k, namespace) for k in custom[:LARGEST_CUSTOM]]
     return wanted
+
+
+def abroad_of(view: ClusterView) -> list[tuple[str, str]]:
+    """Return what else to read in other namespaces than the question's, because an object of this one refers there.
+
+    Gateways and grants only: whatever else stands there could not be judged without all that belongs to it.
+    """
+    if not view.namespace:
+        return []
+    places = [p for p in namespaces_referred_to(view) if p != view.namespace]
+    return [(kind, place) for place in places[:LARGEST_ABROAD] for kind in ABROAD]
 
 
 def logs_of(view: ClusterView) -> list[tuple[str, str, str, bool]]:

@@ -12,11 +12,11 @@ from agents.expert.analyzers import (
     machines,
     queues,
     ray,
-    routes,
     serving,
     statuses,
     volcano,
 )
+from agents.expert.analyzers.gateway_kinds import JUDGED as GATEWAY_KINDS
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside
 from assistant.domain.view import ClusterView
@@ -27,7 +27,7 @@ BUILT_IN = re.compile(
 )
 
 
-JUDGED = frozenset(
+JUDGED = GATEWAY_KINDS | frozenset(
     kind for owner in (appsets, hosts, jobsets, machines, queues, ray, serving, volcano) for kind in owner.KINDS
 )
 """Kinds that an analyzer of their own judges, and that their conditions alone would be told wrong of."""
@@ -35,7 +35,7 @@ JUDGED = frozenset(
 
 def analyze(view: ClusterView) -> list[Draft]:
     """Return what the custom resources of the view say, the known kinds first."""
-    found = routes.analyze(view) + devices.analyze(view) + _apis(view)
+    found = devices.analyze(view) + _apis(view)
     known = {k for d in found for k in d.about}
     for resource in view.resources:
         if resource in JUDGED:

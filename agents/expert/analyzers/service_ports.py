@@ -32,17 +32,17 @@ def wrong_ports(view: ClusterView, service: Thing, pods: list[Thing]) -> list[Dr
         own = containers(workload_of(view, pod), pod) if view.logged(pod) else ()
         heard = [h for c in own if not c.init for h in ports(log_lines(view, c))]
         place = f"spec.ports[{i}].targetPort"
-        probed = _probed(pod)
+        proven = probed(pod)
         if isinstance(wanted, str) and not wanted.isdigit():
             bad = wanted not in declared
         else:
             number = int(wanted) if isinstance(wanted, str) else fold_int(wanted)
-            open_ports = {p for p, _, _ in heard} | probed
+            open_ports = {p for p, _, _ in heard} | proven
             bad = number not in open_ports | set(declared.values()) and bool(open_ports or declared)
-            bad = bad or (bool(heard) and number not in {p for p, _, _ in heard} | probed)
+            bad = bad or (bool(heard) and number not in {p for p, _, _ in heard} | proven)
         if not bad:
             continue
-        real = _best(declared, heard, probed)
+        real = _best(declared, heard, proven)
         cited = [view.cite(service, f"spec.ports[{i}]"), view.cite(pod, "spec.containers[0].ports")]
         if heard:
             cited.append(view.cite_log(heard[-1][1], heard[-1][2]))
@@ -94,7 +94,7 @@ def _protocol(view: ClusterView, service: Thing, i: int, entry: Mapping[str, Any
     )
 
 
-def _probed(pod: Thing) -> set[int]:
+def probed(pod: Thing) -> set[int]:
     """Return the ports that a passing readiness probe proves to be open."""
     if not is_ready(pod):
         return set()
@@ -108,10 +108,10 @@ def _probed(pod: Thing) -> set[int]:
     return found - {0}
 
 
-def _best(declared: dict[str, int], heard: list[tuple[int, Log, str]], probed: set[int]) -> int | str:
+def _best(declared: dict[str, int], heard: list[tuple[int, Log, str]], proven: set[int]) -> int | str:
     if heard:
         return heard[-1][0]
-    if len(probed) == 1:
-        return next(iter(probed))
+    if len(proven) == 1:
+        return next(iter(proven))
     named = [n for n in declared if n]
     return named[0] if len(named) == 1 else next(iter(declared.values()), 0) if len(declared) == 1 else 0

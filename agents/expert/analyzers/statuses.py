@@ -20,6 +20,7 @@ CATEGORIES = (
     ("openyurt", "edge"),
     ("cert-manager", "tls"),
 )
+HANDING_OUT = frozenset({"certificates.cert-manager.io", "externalsecrets.external-secrets.io"})
 UNTOUCHED = timedelta(minutes=10)
 """A controller writes the first status within seconds; after this long none has looked at the object."""
 MEANT = r"suspend|paus|stop|start|run|wait|pending|stuck"
@@ -108,8 +109,12 @@ def claim(
 
 
 def level_of(thing: Thing) -> Level:
-    """Return the level of an object's status: one that is owned stands below its owner, so that it may explain it."""
-    return Level.TRAFFIC if thing.rows("metadata.ownerReferences") else Level.CALLER
+    """Return the level of an object's status: one that is owned stands below its owner, so that it may explain it.
+
+    So does one that hands out what others name without owning it: a listener waits for its Certificate.
+    """
+    hands_out = thing.resource in HANDING_OUT
+    return Level.TRAFFIC if hands_out or thing.rows("metadata.ownerReferences") else Level.CALLER
 
 
 def below(view: ClusterView, thing: Thing) -> frozenset[str]:

@@ -15,14 +15,19 @@ from agents.expert.causes import scan
 from assistant.domain.finding import Verdict
 
 from . import (
+    test_ai_gateways,
     test_bare_metal,
     test_configuration,
     test_containers,
     test_control,
     test_edge_sites,
     test_faults,
+    test_gateways,
+    test_inference,
     test_kueue,
     test_placement,
+    test_proxy_logs,
+    test_routes,
     test_traffic,
     test_training,
 )
@@ -49,7 +54,18 @@ TRUTH = {
 }
 CASES: dict[str, Incident] = {
     name: incident
-    for module in (test_containers, test_traffic, test_placement, test_control, test_configuration)
+    for module in (
+        test_containers,
+        test_traffic,
+        test_placement,
+        test_control,
+        test_configuration,
+        test_routes,
+        test_gateways,
+        test_inference,
+        test_ai_gateways,
+        test_proxy_logs,
+    )
     for name, incident in module.case.rows.items()
 } | {name: Incident(*row) for name, row in test_faults.CASES.items()}
 
