@@ -11,6 +11,10 @@ from agents.expert.analyzers import (
     creation,
     custom,
     daemons,
+    device_claims,
+    device_pools,
+    device_starts,
+    devices,
     evictions,
     finalizers,
     ingresses,
@@ -54,6 +58,7 @@ DEVICES = (
     "resourceslices.resource.k8s.io",
     "resourceclaims.resource.k8s.io",
     "resourceclaimtemplates.resource.k8s.io",
+    "devicetaintrules.resource.k8s.io",
 )
 SCALING = ("horizontalpodautoscalers.autoscaling", "poddisruptionbudgets.policy")
 ACCESS = (
@@ -118,10 +123,19 @@ SUBJECTS = (
             ("stateful", stateful.analyze),
             ("evictions", evictions.analyze),
             ("daemons", daemons.analyze),
+            ("devices", devices.analyze),
+            ("device-pools", device_pools.analyze),
+            ("device-claims", device_claims.analyze),
+            ("device-starts", device_starts.analyze),
         ),
-        (*PODS, *NODES, *SCALING, "services"),
+        (*PODS, *NODES, *SCALING, *DEVICES, "services", "namespaces", "resourcequotas"),
         logs=True,
-        elsewhere=(("leases.coordination.k8s.io", "kube-system"), ("events", "default")),
+        elsewhere=(
+            ("leases.coordination.k8s.io", "kube-system"),
+            ("events", "default"),
+            # A device may be held by a claim of any namespace.
+            ("resourceclaims.resource.k8s.io", ""),
+        ),
     ),
     Subject(
         "S6",

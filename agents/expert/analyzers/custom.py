@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agents.expert.analyzers import devices, hosts, queues, routes
+from agents.expert.analyzers import hosts, queues, routes
 from agents.expert.conditions import bad_conditions
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import outside
@@ -20,7 +20,7 @@ BUILT_IN = re.compile(
 
 def analyze(view: ClusterView) -> list[Draft]:
     """Return what the custom resources of the view say, the known kinds first."""
-    found = routes.analyze(view) + queues.analyze(view) + hosts.analyze(view) + devices.analyze(view) + _apis(view)
+    found = routes.analyze(view) + queues.analyze(view) + hosts.analyze(view) + _apis(view)
     known = {k for d in found for k in d.about}
     for resource in view.resources:
         for thing in view.all(resource):
