@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from agents.expert.conditions import BAD_WHEN_TRUE, GOOD_WHEN_TRUE
 from agents.expert.devices.inventory import RULES, SLICES, claims_of, inventory, results
-from agents.expert.devices.users import leaked, over, users
+from agents.expert.devices.users import SETTLED, leaked, over, users
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import delete, outside
 from agents.expert.workload import workload_of
 from assistant.domain.action import RiskLevel
 from assistant.domain.raw import fold_int, rows, text
-from assistant.domain.view import ClusterView, Thing
+from assistant.domain.view import ClusterView, Thing, when
 
 
 def analyze(view: ClusterView) -> list[Draft]:
@@ -49,6 +49,8 @@ def _claims(view: ClusterView) -> list[Draft]:
     drivers = {p.driver for p in known.pools.values()}
     places = {d.place for d in known.devices}
     for claim in claims_of(view):
+        if claim.deleting:
+            found += _ending(view, claim)
         if not claim.map("status.allocation") or claim.deleting:
             continue
         why = leaked(view, claim)
@@ -91,6 +93,34 @@ def _claims(view: ClusterView) -> list[Draft]:
             break
         found += _reported(view, claim, pods, keys)
     return found
+
+
+def _ending(view: ClusterView, claim: Thing) -> list[Draft]:
+    """Return what keeps a deleted claim: the pods that it is reserved for."""
+    asked = when(claim.at("metadata.deletionTimestamp"))
+    names = [text(r.get("name")) for r in claim.rows("status.reservedFor")]
+    if not names or asked is None or view.now - asked < SETTLED:
+        return []
+    key = frozenset({claim.key})
+    return [
+        Draft(
+            "dra",
+            claim.target,
+            "metadata.deletionTimestamp",
+            f"ResourceClaim {claim.name} is being deleted and stays while {', '.join(names[:3])} use it.",
+            0.9,
+            Level.OBJECT,
+            (view.cite(claim, "metadata.deletionTimestamp", "metadata.finalizers", "status.reservedFor"),),
+            key,
+            key,
+            (
+                outside(
+                    f"End the pods that use it: {', '.join(names[:3])}",
+                    "its finalizer protects a device in use; it goes by itself with the last of them",
+                ),
+            ),
+        )
+    ]
 
 
 def _reported(view: ClusterView, claim: Thing, pods: list[Thing], keys: frozenset[str]) -> list[Draft]:

@@ -184,7 +184,7 @@ def _select(view: ClusterView, known: Inventory, request: Request, found: Funnel
         if own:
             found.steps.append((selector, len(left)))
         if not left:
-            found.blocker = selector
+            found.blocker = selector if known.devices else None
             found.stage = "selector" if own and before else "class" if known.devices else "no-devices"
             return False
     if not request.selectors:

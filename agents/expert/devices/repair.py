@@ -55,8 +55,7 @@ def _candidates(known: Inventory, old: str, devices: list[Device]) -> list[str]:
             continue
         readable = [v for v in group if v and _reads(reader, v)]
         return sorted(readable, key=lambda v: reader(v), reverse=True)
-    near = nearest(old, [*sorted(values), *sorted(domains)])
-    return [near] if near else []
+    return [near for group in (domains, values) if (near := nearest(old, sorted(group)))]
 
 
 def _reads(reader: object, value: str) -> bool:
