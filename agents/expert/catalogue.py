@@ -6,17 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.expert.analyzers import (
+    accelerators,
     access,
     containers,
     creation,
     custom,
     daemons,
     device_claims,
+    device_plugins,
     device_pools,
+    device_refusals,
     device_starts,
     devices,
     evictions,
     finalizers,
+    gpu_operator,
     ingresses,
     jobs,
     names,
@@ -60,6 +64,8 @@ DEVICES = (
     "resourceclaimtemplates.resource.k8s.io",
     "devicetaintrules.resource.k8s.io",
 )
+GPU_OPERATOR = ("clusterpolicies.nvidia.com", "nvidiadrivers.nvidia.com")
+GANGS = ("podgroups.scheduling.k8s.io", "workloads.scheduling.k8s.io")
 SCALING = ("horizontalpodautoscalers.autoscaling", "poddisruptionbudgets.policy")
 ACCESS = (
     "roles.rbac.authorization.k8s.io",
@@ -127,8 +133,12 @@ SUBJECTS = (
             ("device-pools", device_pools.analyze),
             ("device-claims", device_claims.analyze),
             ("device-starts", device_starts.analyze),
+            ("device-plugins", device_plugins.analyze),
+            ("device-refusals", device_refusals.analyze),
+            ("accelerators", accelerators.analyze),
+            ("gpu-operator", gpu_operator.analyze),
         ),
-        (*PODS, *NODES, *SCALING, *DEVICES, "services", "namespaces", "resourcequotas"),
+        (*PODS, *NODES, *SCALING, *DEVICES, *GPU_OPERATOR, *GANGS, "services", "namespaces", "resourcequotas"),
         logs=True,
         elsewhere=(
             ("leases.coordination.k8s.io", "kube-system"),

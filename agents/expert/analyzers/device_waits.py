@@ -1,7 +1,7 @@
 """What scheduler, controller and kubelet say of a pod with claims, where their words name the cause.
 
-Source: messages of Kubernetes 1.34 to 1.36 (plugins dynamicresources and gangscheduling, the resourceclaim controller,
-the kubelet's DRA manager). They are matched by the shortest part that has stayed the same.
+Source: messages of Kubernetes 1.34 to 1.36 (plugin dynamicresources, the resourceclaim controller, the kubelet's DRA
+manager). They are matched by the shortest part that has stayed the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ FEATURE = re.compile(r"(?:the )?(\w*DRA\w+) feature (?:gate )?is (?:disabled|not
 LIMIT = re.compile(r"number of requested devices (\d+) exceeds the claim limit of (\d+)")
 NOT_OWNER = re.compile(r"was not created for [Pp]od")
 BINDING = re.compile(r"device binding (?:timeout|failed)[^\n]{0,300}")
-GANG = re.compile(r"waiting for minCount pods from a gang|to appear in scheduling queue")
 QUOTA = re.compile(r"exceeded quota: ([\w.-]+)")
 
 
@@ -44,8 +43,6 @@ def judge(view: ClusterView, workload: Workload, pod: Thing, message: str, cited
         spoken = _spoken(view, workload, holder, message, cited)
         if spoken is not None:
             return spoken
-    if GANG.search(message):
-        return _gang(view, workload, pod, message, cited)
     if "not created yet" in message and view.now - pod.created > YOUNG:
         return _made(
             view,
@@ -77,7 +74,6 @@ def _made(
     *,
     level: Level = Level.OBJECT,
     missing: str = "",
-    verb: str = "gets no device",
 ) -> Draft:
     keys = workload.keys | {thing.key}
     own = [] if thing.key == workload.thing.key and not thing.at(place) else [view.cite(thing, "metadata.name", place)]
@@ -85,7 +81,7 @@ def _made(
         "dra",
         thing.target,
         place,
-        f"{workload.name()} {verb}: {why}.",
+        f"{workload.name()} gets no device: {why}.",
         sure,
         level,
         (*cited, *own),
@@ -358,40 +354,3 @@ def _spoken(view: ClusterView, workload: Workload, holder: Thing, message: str, 
             [outside("Correct the expression", message[:160])],
         )
     return None
-
-
-def _gang(view: ClusterView, workload: Workload, pod: Thing, message: str, cited: Cited) -> Draft:
-    """Judge a pod that waits for the others of its group (scheduling.k8s.io)."""
-    name = pod.text("spec.schedulingGroup.podGroupName") or pod.text("spec.workloadRef.name")
-    group = view.find("PodGroup", pod.namespace, name) or view.find("Workload", pod.namespace, name)
-    least = (
-        max((group.number(p) for p in ("spec.minCount", "spec.schedulingPolicy.gang.minCount")), default=0)
-        if (group is not None)
-        else 0
-    )
-    have = len(workload.pods)
-    if group is not None and least > have:
-        place = "spec.minCount" if group.number("spec.minCount") else "spec.schedulingPolicy.gang.minCount"
-        return _made(
-            view,
-            workload,
-            group,
-            place,
-            f"its gang needs {least} pods, and {have} exist",
-            0.9,
-            cited,
-            [outside(f"Let the workload have {least} pods, or lower minCount", "a gang starts whole or not at all")],
-            verb="waits",
-        )
-    return _made(
-        view,
-        workload,
-        group or workload.thing,
-        "spec",
-        "its gang is not complete: " + message[:120],
-        0.45,
-        cited,
-        [outside("Look at the other pods of the gang", "it starts whole or not at all")],
-        missing="the pods of the gang that do not fit",
-        verb="waits",
-    )

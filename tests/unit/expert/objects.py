@@ -50,6 +50,7 @@ RESOURCES = {
     "ResourceClaim": ("resourceclaims.resource.k8s.io", "resource.k8s.io/v1"),
     "ResourceClaimTemplate": ("resourceclaimtemplates.resource.k8s.io", "resource.k8s.io/v1"),
     "DeviceTaintRule": ("devicetaintrules.resource.k8s.io", "resource.k8s.io/v1"),
+    "ClusterPolicy": ("clusterpolicies.nvidia.com", "nvidia.com/v1"),
     "Widget": ("widgets.example.org", "example.org/v1"),
 }
 

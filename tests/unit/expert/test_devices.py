@@ -231,6 +231,15 @@ def free_device_of_a_node_that_is_gone() -> ClusterView:
     return view(two_nodes(), device_class(), resource_slice("n9", gpu()), template("one-gpu"), waiting_pod())
 
 
+@case("scheduling", "Deployment/train", "resources.requests.cpu")
+def free_device_on_a_node_without_room() -> ClusterView:
+    said = "0/2 nodes are available: 1 Insufficient cpu, 1 cannot allocate all claims."
+    found = waiting_pod(said)
+    for spec in (found[0]["spec"]["template"]["spec"], found[2]["spec"]):
+        spec["containers"][0]["resources"]["requests"] = {"cpu": "12"}
+    return view(cluster(), template("one-gpu"), found)
+
+
 @case("dra", "ResourceClaimTemplate/one-gpu", "requests[0].exactly.count")
 def more_devices_than_a_node_has() -> ClusterView:
     return view(
