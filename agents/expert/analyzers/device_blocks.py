@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.expert.analyzers import device_claims, device_pools
 from agents.expert.devices.allocation import Funnel
 from agents.expert.devices.inventory import inventory
-from agents.expert.devices.users import leaked
+from agents.expert.devices.users import Leak, leaked
 from agents.expert.devices.xid import meaning
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
@@ -26,7 +26,8 @@ def draft(
     text = f"{workload.name()} gets no device ({told})"
     keys = workload.keys | {holder.key}
     held = {c.key: c for d in found.taken for c in known.holders.get(d.place, ())}
-    idle = next(((c, why) for c in held.values() if (why := leaked(view, c))), None)
+    leaks = [(c, lost) for c in held.values() if (lost := leaked(view, c)) is not None]
+    idle = next((row for row in leaks if not row[0].rows("status.reservedFor")), None)
     ruled = next(((d, t) for d, t in found.tainted if t.source.kind == "DeviceTaintRule"), None)
     sure = 0.95 if "allocate" in " ".join(c.quote for c in cited) else 0.88
     if idle is not None:
@@ -57,6 +58,8 @@ def draft(
         )
     if found.away:
         return _away(view, workload, pod, cited, keys, found, text)
+    if leaks:
+        return _idle(view, leaks[0], text, keys, cited)
     if found.tainted and not found.taken:
         device, taint = found.tainted[0]
         return Draft(
@@ -106,13 +109,13 @@ def draft(
     )
 
 
-def _idle(view: ClusterView, idle: tuple[Thing, str], text: str, keys: frozenset[str], cited: Cited) -> Draft:
+def _idle(view: ClusterView, idle: tuple[Thing, Leak], text: str, keys: frozenset[str], cited: Cited) -> Draft:
     base = device_claims.leak(view, *idle)
     return Draft(
         "dra",
         base.target,
         base.field,
-        f"{text}: ResourceClaim {idle[0].namespace}/{idle[0].name} holds a device for nobody: {idle[1]}.",
+        f"{text}: ResourceClaim {idle[0].namespace}/{idle[0].name} holds a device for nobody: {idle[1].why}.",
         0.93,
         Level.PLATFORM,
         (*base.citations, *cited),

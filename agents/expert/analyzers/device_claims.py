@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.expert.conditions import BAD_WHEN_TRUE, GOOD_WHEN_TRUE
 from agents.expert.devices.inventory import RULES, SLICES, claims_of, inventory, results
-from agents.expert.devices.users import SETTLED, leaked, over, users
+from agents.expert.devices.users import SETTLED, Leak, leaked, over, users
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import delete, outside
 from agents.expert.workload import workload_of
@@ -18,7 +18,7 @@ def analyze(view: ClusterView) -> list[Draft]:
     return _claims(view) + _rules(view)
 
 
-def leak(view: ClusterView, claim: Thing, why: str) -> Draft:
+def leak(view: ClusterView, claim: Thing, found: Leak) -> Draft:
     """Return the draft for a claim that holds devices for nobody."""
     held = ", ".join(f"{text(r.get('pool'))}/{text(r.get('device'))}" for r in results(claim)[:3])
     fix = delete(
@@ -32,13 +32,14 @@ def leak(view: ClusterView, claim: Thing, why: str) -> Draft:
         "dra",
         claim.target,
         "status.reservedFor",
-        f"ResourceClaim {claim.name} holds {held} for nobody: {why}.",
+        f"ResourceClaim {claim.name} holds {held} for nobody: {found.why}.",
         0.8,
         Level.PLATFORM,
         (view.cite(claim, "status.allocation.devices.results", "status.reservedFor"),),
         key,
         key,
         (fix,),
+        note=not found.sure,
     )
 
 
@@ -53,9 +54,9 @@ def _claims(view: ClusterView) -> list[Draft]:
             found += _ending(view, claim)
         if not claim.map("status.allocation") or claim.deleting:
             continue
-        why = leaked(view, claim)
-        if why:
-            found.append(leak(view, claim, why))
+        lost = leaked(view, claim)
+        if lost is not None:
+            found.append(leak(view, claim, lost))
             continue
         pods = [p for p in users(view).get(claim.key, ()) if not over(p)]
         keys = frozenset({claim.key, *(p.key for p in pods)})
@@ -64,17 +65,17 @@ def _claims(view: ClusterView) -> list[Draft]:
             place = (driver, text(row.get("pool")), text(row.get("device")))
             if place in places or (pool is not None and not pool.usable):
                 continue
-            lost = driver not in drivers
+            gone = driver not in drivers
             what = (
                 f"driver {driver} publishes no device any more"
-                if lost
+                if gone
                 else (f"device {place[2]} of pool {place[1]} is not published any more")
             )
             found.append(
                 Draft(
                     "dra",
                     claim.target,
-                    f"status.allocation.devices.results[{i}].{'driver' if lost else 'device'}",
+                    f"status.allocation.devices.results[{i}].{'driver' if gone else 'device'}",
                     f"ResourceClaim {claim.name} is allocated, and {what}.",
                     0.85,
                     Level.PLATFORM,
@@ -148,7 +149,7 @@ def _reported(view: ClusterView, claim: Thing, pods: list[Thing], keys: frozense
                         (outside("Act on what the driver says of the device", "it knows the hardware"),),
                     )
                 ]
-    bound = [p for p in pods if p.text("spec.nodeName")]
+    bound = [p for p in pods if p.text("status.phase") == "Running"]
     if bound and view.complete("pods", claim.namespace) and not claim.rows("status.reservedFor"):
         workload = workload_of(view, bound[0])
         return [
@@ -156,12 +157,12 @@ def _reported(view: ClusterView, claim: Thing, pods: list[Thing], keys: frozense
                 "dra",
                 claim.target,
                 "status.reservedFor",
-                f"ResourceClaim {claim.name} is used by pod {bound[0].name} and not reserved for it: its device may be "
-                "given away.",
+                f"ResourceClaim {claim.name} is allocated with an empty reservedFor while pod {bound[0].name} runs "
+                "with it: its device may be given away.",
                 0.8,
                 Level.OBJECT,
                 (view.cite(claim, "metadata.name", "status"), view.cite(bound[0], "spec.nodeName")),
-                keys,
+                frozenset({claim.key}),
                 keys | workload.keys,
                 (
                     outside(

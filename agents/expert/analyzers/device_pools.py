@@ -47,7 +47,7 @@ def unusable(
         place = "spec.pool.resourceSliceCount"
         why = (
             f"pool {pool.name} of driver {pool.driver} announces {pool.wanted} slices for generation "
-            f"{pool.generation} and has {len(pool.slices)}, so its {hidden} devices are not allocated"
+            f"{pool.generation} and has {len(pool.slices)}, so none of its devices can be had ({hidden} published)"
         )
         if pool.old:
             why += f" ({len(pool.old)} still of generation {max(s.number('spec.pool.generation') for s in pool.old)})"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from agents.expert.devices.inventory import Taint, inventory, results
-from agents.expert.devices.users import over, pods_with_claims, real_claim
+from agents.expert.devices.users import named, over, pods_with_claims, real_claim
 from agents.expert.devices.xid import meaning
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.placement import fits, untolerated
@@ -72,7 +72,7 @@ def _draft(
         "dra",
         thing.target,
         place,
-        f"{workload.name()}: pod {pod.name} {why}.",
+        f"{named(workload, pod)} {why}.",
         sure,
         level,
         (*cited, *([view.cite(thing, "metadata.name", place)] if thing.at(place) is not None else [])),
@@ -196,7 +196,7 @@ def _plugin(view: ClusterView, pod: Thing, driver: str, node: str, what: str, ci
                     "dra",
                     target,
                     place,
-                    f"{workload.name()}: pod {pod.name} {why}.",
+                    f"{named(workload, pod)} {why}.",
                     0.95,
                     Level.PLATFORM,
                     (*cited, view.cite(seen, "spec.taints")),
@@ -210,7 +210,7 @@ def _plugin(view: ClusterView, pod: Thing, driver: str, node: str, what: str, ci
         "dra",
         target,
         place,
-        f"{workload.name()}: pod {pod.name} {why}.",
+        f"{named(workload, pod)} {why}.",
         0.95,
         level,
         tuple(cited),
@@ -252,7 +252,7 @@ def _bypassed(view: ClusterView, pod: Thing, claims: list[Thing], cited: list[Ci
         "dra",
         workload.thing.target,
         place,
-        f"{workload.name()}: pod {pod.name} may not use its ResourceClaim, because it was put on its node past the "
+        f"{named(workload, pod)} may not use its ResourceClaim, because it was put on its node past the "
         "scheduler, which alone reserves claims.",
         0.93,
         Level.WORKLOAD,
@@ -347,7 +347,7 @@ def _evicted(view: ClusterView, pod: Thing) -> Draft | None:
         "dra",
         taint.source.target,
         taint.path,
-        f"{workload.name()}: pod {pod.name} is put out, because {who} taints device {device_name} {taint}, "
+        f"{named(workload, pod)} is put out, because {who} taints device {device_name} {taint}, "
         f"NoExecute{meaning(taint.key, taint.value)}.",
         0.93,
         Level.PLATFORM,

@@ -266,13 +266,13 @@ def _alone(view: ClusterView) -> list[Draft]:
             best = max(bad, key=lambda f: (PROGRESS[f.stage], bad.index(f)))
             place, why, sure, fixes = device_steps.judge(view, None, ask, best)
             source = best.blocker.source if best.blocker is not None else claim
-            told = "; ".join(f.told(known) for f in options)
+            told = "" if best.stage == "no-class" else f" ({'; '.join(f.told(known) for f in options)})"
             found.append(
                 Draft(
                     "dra",
                     source.target,
                     place or "spec",
-                    f"ResourceClaim {claim.name} can never be allocated: {why} ({told}).",
+                    f"ResourceClaim {claim.name} can never be allocated: {why}{told}.",
                     min(sure, 0.85),
                     Level.OBJECT,
                     (view.cite(source, place or "spec"),),

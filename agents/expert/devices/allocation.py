@@ -64,6 +64,10 @@ class Funnel:
         if self.taken:
             names = dict.fromkeys(f"{c.namespace}/{c.name}" for d in self.taken for c in known.holders[d.place])
             parts.append(f"{len(self.taken)} allocated" + (f" (to {_listed(list(names))})" if names else ""))
+            own = list(self.request.tolerations)
+            bad = [str(t) for d in self.taken for t in known.taints(d) if not tolerated(own, t)]
+            if bad:
+                parts[-1] += f", {len(bad)} of them tainted {_listed(list(dict.fromkeys(bad)))}"
         if self.tainted:
             parts.append(f"{len(self.tainted)} tainted {_listed(list(dict.fromkeys(str(t) for _, t in self.tainted)))}")
         if self.away:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from agents.expert.draft import Fix
 from agents.expert.remedies import ROLLING_KINDS, create, delete, outside, set_path
 from agents.expert.workload import Workload
 from assistant.domain.action import RiskLevel
-from assistant.domain.raw import rows, text, tokens
+from assistant.domain.raw import rows, text, texts, tokens
 from assistant.domain.view import ClusterView, Thing, when
 
 SETTLED = timedelta(minutes=2)
@@ -76,25 +77,43 @@ def over(pod: Thing) -> bool:
     return pod.text("status.phase") in ("Succeeded", "Failed")
 
 
-def leaked(view: ClusterView, claim: Thing) -> str:
-    """Return why an allocated claim holds its devices for nobody, "" where somebody uses it or that is not known.
+PROTECTED = "resource.kubernetes.io/delete-protection"
+"""The finalizer that the scheduler sets before it allocates a claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Why an allocated claim holds its devices for nobody; `sure` says that it is more than a trace of a moment ago."""
+
+    why: str
+    sure: bool
+
+
+def leaked(view: ClusterView, claim: Thing) -> Leak | None:
+    """Return why an allocated claim holds its devices for nobody; None where somebody uses it or that is not known.
 
     The controller frees a claim when its last user is gone, so one that stays allocated was allocated by hand, or its
-    reservation names a pod that is no more.
+    reservation names a pod that is no more; the controller takes such a reservation back, so it is the weaker sign.
     """
     if not claim.map("status.allocation") or not view.complete("pods", claim.namespace):
-        return ""
+        return None
     since = when(claim.at("status.allocation.allocationTimestamp")) or claim.created
     if view.now - since < SETTLED or any(not over(p) for p in users(view).get(claim.key, ())):
-        return ""
+        return None
     reserved = claim.rows("status.reservedFor")
     for row in reserved:
         pod = view.find("Pod", claim.namespace, text(row.get("name")))
         if row.get("resource") != "pods" or (pod is not None and _same(pod, row)):
-            return ""
+            return None
     if reserved:
-        return f"it is reserved for pod {text(reserved[0].get('name'))}, which does not exist any more"
-    return "it is allocated, its reservedFor is empty and no pod refers to it"
+        return Leak(f"it is reserved for pod {text(reserved[0].get('name'))}, which does not exist any more", False)
+    kept = PROTECTED in texts(claim.at("metadata.finalizers"))
+    return Leak("it is allocated, its reservedFor is empty and no pod refers to it", kept)
+
+
+def named(workload: Workload, pod: Thing) -> str:
+    """Return a workload and one pod of it as people say them, a bare pod once."""
+    return f"Pod {pod.name}" if workload.thing.kind == "Pod" else f"{workload.name()}: pod {pod.name}"
 
 
 def with_value(holder: Thing, path: str, value: Any) -> dict[str, Any]:

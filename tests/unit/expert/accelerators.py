@@ -77,7 +77,7 @@ def claim(
         namespace,
         spec={"devices": {"requests": list(requests) or [request()], **devices}},
         status={**found, **(status or {})},
-        metadata=metadata or {},
+        metadata={"finalizers": ["resource.kubernetes.io/delete-protection"] * bool(held), **(metadata or {})},
     )
 
 

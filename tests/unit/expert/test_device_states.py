@@ -81,14 +81,6 @@ def claim_that_is_allocated_and_nobody_uses() -> ClusterView:
     return view(cluster(), claim("forgotten", held=[("n1", "gpu-0")]))
 
 
-@case("dra", "ResourceClaim/forgotten", "reservedFor")
-def claim_that_is_reserved_for_an_older_pod_of_the_same_name() -> ClusterView:
-    old = claim("forgotten", held=[("n1", "gpu-0")], users=("web-1-1",))
-    old["status"]["reservedFor"][0]["uid"] = "another"
-    other = running_pod("web", "in-use")
-    return view(cluster(gpu(), gpu("gpu-1")), old, claim("in-use", held=[("n1", "gpu-1")], users=("web-1-1",)), other)
-
-
 @case("dra", "ResourceClaim/mine", "reservedFor")
 def claim_that_a_running_pod_uses_without_a_reservation() -> ClusterView:
     return view(cluster(), claim("mine", held=[("n1", "gpu-0")]), running_pod("web", "mine"))
@@ -403,6 +395,22 @@ def test_an_old_slice_beside_a_complete_pool_is_a_note() -> None:
     result = scan(built)
     assert result.verdict is Verdict.HEALTHY, told(result)
     assert any("count no more" in c.draft.summary for c in result.claims)
+
+
+def test_a_reservation_of_an_older_pod_of_the_same_name_is_a_note() -> None:
+    old = claim("forgotten", held=[("n1", "gpu-0")], users=("web-1-1",))
+    old["status"]["reservedFor"][0]["uid"] = "another"
+    other = running_pod("web", "in-use")
+    result = scan(
+        view(cluster(gpu(), gpu("gpu-1")), old, claim("in-use", held=[("n1", "gpu-1")], users=("web-1-1",)), other)
+    )
+    assert result.verdict is Verdict.HEALTHY, told(result)
+    assert any("does not exist any more" in c.draft.summary for c in result.claims)
+
+
+def test_an_allocation_that_the_scheduler_did_not_protect_is_a_note() -> None:
+    odd = claim("odd", held=[("n1", "gpu-0")], metadata={"finalizers": []})
+    assert scan(view(cluster(), odd)).verdict is Verdict.HEALTHY
 
 
 def test_a_gang_whose_group_cannot_be_seen_is_undecided() -> None:
