@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from agents.expert.devices.allocation import funnel
+from agents.expert.devices.inventory import CLASSES, inventory
 from agents.expert.devices.plugins import extended, hardware, plugins, used, waiting, wants
+from agents.expert.devices.requests import Request
 from agents.expert.devices.users import SETTLED
 from agents.expert.devices.xid import MEANINGS, number_in
 from agents.expert.draft import Draft, Fix, Level
@@ -13,6 +16,9 @@ from assistant.domain.evidence import Citation
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity
+
+IMPLIED = "deviceclass.resource.kubernetes.io"
+"""The domain of the resource name that every DeviceClass has without saying so."""
 
 
 def analyze(view: ClusterView) -> list[Draft]:
@@ -76,12 +82,27 @@ def _lost(view: ClusterView, node: Thing, resource: str, have: int, free: int) -
     )
 
 
+def limit_of(workload: Workload, pod: Thing, resource: str) -> str:
+    """Return the path of the limit by which a pod asks for a resource, in its workload."""
+    boxes = pod.rows("spec.containers")
+    index = next((i for i, c in enumerate(boxes) if resource in mapping(mapping(c.get("resources")).get("limits"))), 0)
+    return f"{workload.template}.containers[{index}].resources.limits['{resource}']"
+
+
+def claimless(view: ClusterView, workload: Workload, pod: Thing, words: str, cited: list[Citation]) -> Draft | None:
+    """Judge a pod without claims of its own that the scheduler tried to make one for, by its extended resource."""
+    names = {n for c in pod.rows("spec.containers") for n in mapping(mapping(c.get("resources")).get("limits"))}
+    for resource in sorted(n for n in names if "/" in n):
+        draft = by_class(view, workload, pod, resource, limit_of(workload, pod, resource), words, cited)
+        if draft is not None:
+            return draft
+    return None
+
+
 def short(view: ClusterView, workload: Workload, pod: Thing, resource: str, words: str, cited: list[Citation]) -> Draft:
     """Return why no node gives a pod an extended resource; `words` is the scheduler's own count."""
     wanting = wants(pod, resource)
-    boxes = pod.rows("spec.containers")
-    index = next((i for i, c in enumerate(boxes) if resource in mapping(mapping(c.get("resources")).get("limits"))), 0)
-    place = f"{workload.template}.containers[{index}].resources.limits['{resource}']"
+    place = limit_of(workload, pod, resource)
     offers = {n.name: int(quantity(n.map("status.allocatable").get(resource))) for n in view.all("nodes")}
     having = [n for n in view.all("nodes") if offers[n.name] > 0]
     fitting = [n for n in having if fits(pod, n) and not untolerated(pod, n)]
@@ -185,31 +206,9 @@ def _absent(
                 )
             ],
         )
-    kind = next(
-        (
-            c
-            for c in view.all("deviceclasses.resource.k8s.io")
-            if resource in (c.text("spec.extendedResourceName"), f"deviceclass.resource.kubernetes.io/{c.name}")
-        ),
-        None,
-    )
-    if kind is not None:
-        return _draft(
-            view,
-            workload,
-            place,
-            f"no device plugin offers {resource}, and DeviceClass {kind.name}, which serves "
-            f"it by dynamic allocation, gives the pod none ({words})",
-            0.75,
-            [*cited, view.cite(kind, "metadata.name", "spec.extendedResourceName")],
-            [
-                outside(
-                    "See that the feature DRAExtendedResource is on in scheduler, API server and kubelets, and "
-                    f"that devices of class {kind.name} are free",
-                    "without it the scheduler asks plugins only",
-                )
-            ],
-        )
+    served = by_class(view, workload, pod, resource, place, words, cited)
+    if served is not None:
+        return served
     return _draft(
         view,
         workload,
@@ -224,6 +223,38 @@ def _absent(
             )
         ],
     )
+
+
+def class_of(view: ClusterView, resource: str) -> Thing | None:
+    """Return the DeviceClass that serves an extended resource, by its own name for it or by the implied one."""
+    for kind in view.all(CLASSES):
+        if resource in (kind.text("spec.extendedResourceName"), f"{IMPLIED}/{kind.name}"):
+            return kind
+    return None
+
+
+def by_class(
+    view: ClusterView, workload: Workload, pod: Thing, resource: str, place: str, words: str, cited: list[Citation]
+) -> Draft | None:
+    """Judge an extended resource that a DeviceClass serves by dynamic allocation; None where no class does."""
+    kind = class_of(view, resource)
+    if kind is None:
+        return None
+    known = inventory(view)
+    asked = Request(resource, place, kind.name, (), False, max(1, wants(pod, resource)), False, ())
+    open_nodes = [n for n in view.all("nodes") if fits(pod, n) and not untolerated(pod, n)]
+    tried = funnel(view, known, asked, open_nodes)
+    cites = [*cited, view.cite(kind, "metadata.name", "spec.extendedResourceName", "spec.selectors")]
+    if tried.stage:
+        why = f"DeviceClass {kind.name} serves {resource}, and no device of it is left ({tried.told(known)})"
+        fix = outside("Free such a device, or see that its driver publishes more", "the class has none to give")
+        return _draft(view, workload, place, f"{why} ({words})", 0.9, cites, [fix])
+    why = f"DeviceClass {kind.name} serves {resource} and has devices ({tried.told(known)}), and no plugin offers it"
+    fix = outside(
+        "See that the feature DRAExtendedResource is on in API server, scheduler and kubelets",
+        "without it the scheduler asks device plugins only",
+    )
+    return _draft(view, workload, place, f"{why} ({words})", 0.75, cites, [fix])
 
 
 def _renamed(workload: Workload, place: str, old: str, new: str) -> list[Fix]:

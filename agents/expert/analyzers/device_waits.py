@@ -7,6 +7,7 @@ manager). They are matched by the shortest part that has stayed the same.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from agents.expert.devices.inventory import ADMIN_LABELS, inventory, named_nodes
 from agents.expert.devices.users import holder_of, real_claim
@@ -17,19 +18,24 @@ from agents.expert.workload import YOUNG, Workload
 from assistant.domain.action import RiskLevel
 from assistant.domain.evidence import Citation
 from assistant.domain.raw import text
-from assistant.domain.view import ClusterView, Thing
+from assistant.domain.view import ClusterView, Thing, when
 
 Cited = list[Citation]
 FEATURE = re.compile(r"(?:the )?(\w*DRA\w+) feature (?:gate )?is (?:disabled|not enabled)")
 LIMIT = re.compile(r"number of requested devices (\d+) exceeds the claim limit of (\d+)")
 NOT_OWNER = re.compile(r"was not created for [Pp]od")
 BINDING = re.compile(r"device binding (?:timeout|failed)[^\n]{0,300}")
+BINDING_TIME = timedelta(minutes=10)
+"""How long the scheduler waits for the binding conditions of a device (bindingTimeout of DynamicResources)."""
 QUOTA = re.compile(r"exceeded quota: ([\w.-]+)")
 
 
 def judge(view: ClusterView, workload: Workload, pod: Thing, message: str, cited: Cited) -> Draft | None:
     """Return what the words of scheduler and controller decide of a pod without a node, None where they do not."""
     claims = [(row, real_claim(view, pod, row)) for row in pod.rows("spec.resourceClaims")]
+    pending = next((e for e in view.events_of(pod) if e.text("reason") == "BindingConditionsPending"), None)
+    if pending is not None and not BINDING.search(message):
+        return _attaching(view, workload, next((c for _, c in claims if c is not None), pod), pending)
     for _, claim in claims:
         if claim is not None:
             draft = _claim(view, workload, pod, claim, message, cited)
@@ -171,6 +177,31 @@ def _claim(view: ClusterView, workload: Workload, pod: Thing, claim: Thing, mess
             ],
         )
     return None
+
+
+def _attaching(view: ClusterView, workload: Workload, claim: Thing, event: Thing) -> Draft:
+    """Judge a device that is still being attached: the scheduler waits for it, and gives up after its time."""
+    since = when(claim.at("status.allocation.allocationTimestamp")) or event.created
+    late = view.now - since > BINDING_TIME
+    minutes = int((view.now - since).total_seconds() // 60)
+    return _made(
+        view,
+        workload,
+        claim,
+        "status.devices",
+        f"its device is allocated and not attached yet, for {minutes} min ({event.text('message')[:120]})",
+        0.85 if late else 0.4,
+        [view.cite(event, "reason", "message")],
+        [
+            outside(
+                "Look at the controller that attaches the device (the driver's, or the fabric's)"
+                if late
+                else "Wait: the scheduler gives the device 10 minutes to get ready",
+                "its binding conditions are not true yet",
+            )
+        ],
+        missing="" if late else "whether the device gets ready within 10 minutes",
+    )
 
 
 def _elsewhere(view: ClusterView, workload: Workload, pod: Thing, claim: Thing, cited: Cited) -> Draft:

@@ -67,6 +67,10 @@ def _fixed(view: ClusterView, workload: Workload, pod: Thing, name: str) -> dict
 def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, event: Thing | None) -> Draft | None:
     index = next((i for i, c in enumerate(pod.rows("status.conditions")) if c.get("type") == "PodScheduled"), -1)
     cited = [view.cite(event, "message")] if event is not None else [view.cite(pod, f"status.conditions[{index}]")]
+    if "allocate all claims" in message and not pod.rows("spec.resourceClaims"):
+        served = device_plugins.claimless(view, workload, pod, funnel(message), cited)
+        if served is not None:
+            return served
     if ELSEWHERE.search(message) and not ("allocate all claims" in message and SHORT.search(message)):
         return None
     gang = gangs.judge(view, workload, pod, message, cited)

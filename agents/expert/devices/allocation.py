@@ -1,7 +1,7 @@
 """The allocation that the scheduler tries for a pod, step by step, so that the step that leaves nothing can be named.
 
-Source: the structured allocator of Kubernetes (dynamic-resource-allocation/structured). Not simulated: consumable
-capacity and counters that two devices of the same allocation would share; such a claim is never said to fit.
+Source: the structured allocator of Kubernetes (dynamic-resource-allocation/structured). Not simulated: counters
+that two devices of the same allocation would share, and rounding by a request policy of consumable capacity.
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ def funnel(view: ClusterView, known: Inventory, request: Request, nodes: list[Th
     for device in found.matched:
         if not known.pools[(device.driver, device.pool)].usable:
             found.hidden.append(device)
-        elif not request.admin and (known.holders.get(device.place) or _exhausted(device, known, used)):
+        elif not request.admin and (
+            known.holders.get(device.place) or _exhausted(device, known, used) or _full(device, known, request)
+        ):
             found.taken.append(device)
         else:
             taint = next((t for t in known.taints(device) if not tolerated(list(request.tolerations), t)), None)
@@ -247,6 +249,19 @@ def _exhausted(device: Device, known: Inventory, used: dict[tuple[str, str, str,
         for name, entry in mapping(group.get("counters")).items()
     }
     return any(used.get(at, 0.0) + amount > have.get(at[2:], 0.0) for at, amount in _counters(device))
+
+
+def _full(device: Device, known: Inventory, request: Request) -> bool:
+    """Say whether a device that is shared has too little capacity left for a request."""
+    used = known.consumed.get(device.place)
+    if not used or device.body.get("allowMultipleAllocations") is not True:
+        return False
+    for name, entry in mapping(device.body.get("capacity")).items():
+        have = quantity(mapping(entry).get("value", entry))
+        usual = mapping(mapping(entry).get("requestPolicy")).get("default", have)
+        if quantity(request.capacity.get(name, usual)) + used.get(name, 0.0) > have:
+            return True
+    return False
 
 
 def _fits_somewhere(

@@ -13,6 +13,7 @@ from typing import Any
 from agents.expert.placement import selected
 from assistant.domain.raw import fold_int, mapping, rows, text, texts
 from assistant.domain.view import ClusterView, Thing
+from assistant.policy.quantity import quantity
 
 CLASSES = "deviceclasses.resource.k8s.io"
 SLICES = "resourceslices.resource.k8s.io"
@@ -95,7 +96,7 @@ class Inventory:
     """All devices of a view.
 
     `holders` are the claims that a device is allocated to, without admin access; `values` keeps devices as selectors
-    see them once one was evaluated.
+    see them once one was evaluated; `consumed` is what claims have taken of the capacity of shared devices.
     """
 
     pools: dict[tuple[str, str], Pool]
@@ -103,6 +104,7 @@ class Inventory:
     holders: dict[Place, list[Thing]]
     rules: list[Thing]
     values: dict[Device, Any] = field(default_factory=dict)
+    consumed: dict[Place, dict[str, float]] = field(default_factory=dict)
 
     def taints(self, device: Device) -> list[Taint]:
         """Return the taints of a device: of its driver, and of the administrator's rules."""
@@ -166,11 +168,16 @@ def _build(view: ClusterView) -> Inventory:
                 path = f"spec.devices[{i}]" + (".basic" if basic else "")
                 devices.append(Device(pool.driver, pool.name, name, piece, path, body))
     holders: dict[Place, list[Thing]] = defaultdict(list)
+    consumed: dict[Place, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for claim in claims_of(view):
         for row in results(claim):
-            if row.get("adminAccess") is not True and not row.get("shareID"):
-                holders[(text(row.get("driver")), text(row.get("pool")), text(row.get("device")))].append(claim)
-    return Inventory(pools, devices, holders, view.all(RULES))
+            place = (text(row.get("driver")), text(row.get("pool")), text(row.get("device")))
+            if row.get("shareID"):
+                for name, amount in mapping(row.get("consumedCapacity")).items():
+                    consumed[place][name] += quantity(amount)
+            elif row.get("adminAccess") is not True:
+                holders[place].append(claim)
+    return Inventory(pools, devices, holders, view.all(RULES), consumed=consumed)
 
 
 def _pool(driver: str, name: str, pieces: list[Thing]) -> Pool:

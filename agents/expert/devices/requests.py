@@ -28,7 +28,7 @@ class Request:
     """One request, or one alternative of `firstAvailable`.
 
     `name` is as in allocation results ("gpu", or "gpu/big" for an alternative), `path` where it stands in the claim
-    or template, `unknown` a field that changes what fits and that is not simulated.
+    or template, `capacity` what it takes of a device that is shared.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Request:
     count: int
     admin: bool
     tolerations: tuple[Mapping[str, Any], ...] = field(compare=False, hash=False)
-    unknown: str = ""
+    capacity: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _request(holder: Thing, path: str, name: str, row: Mapping[str, Any]) -> Req
         1 if every else max(1, fold_int(row.get("count"), 1)),
         row.get("adminAccess") is True,
         tuple(rows(row.get("tolerations"))),
-        "capacity" if mapping(row.get("capacity")).get("requests") else "",
+        mapping(mapping(row.get("capacity")).get("requests")),
     )
 
 

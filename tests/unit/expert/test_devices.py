@@ -673,6 +673,39 @@ def test_shared_counters_that_are_used_up_take_the_sibling_too() -> None:
     assert "2 allocated (to shop/other-claim)" in summary(built)
 
 
+def test_a_shared_device_is_full_when_its_capacity_is() -> None:
+    shared = gpu() | {"allowMultipleAllocations": True}
+    first = claim("first", held=[("n1", "gpu-0")], users=("one-1-1",))
+    first["status"]["allocation"]["devices"]["results"][0] |= {"shareID": "a", "consumedCapacity": {"memory": "60Gi"}}
+
+    def build(memory: str) -> ClusterView:
+        asked = template("one-gpu", request(capacity={"requests": {"memory": memory}}))
+        return view(cluster(shared), first, running_pod("one", "first"), asked, waiting_pod())
+
+    assert "1 allocated -> 0 left" in summary(build("40Gi"))
+    assert scan(build("20Gi")).verdict is Verdict.UNDETERMINED
+
+
+def attaching(since: str) -> ClusterView:
+    mine = claim("mine", held=[("n1", "gpu-0")], users=("train-1-1",))
+    mine["status"]["allocation"]["allocationTimestamp"] = since
+    said = event("Pod", "train-1-1", "BindingConditionsPending", "waiting for binding conditions for device on node n1")
+    return view(cluster(), mine, waiting_pod("", resourceClaims=use(claim_name="mine")), said)
+
+
+def test_a_device_that_is_being_attached_is_waited_for_and_then_a_fault() -> None:
+    soon = scan(attaching("2026-03-01T11:57:00Z"))
+    assert soon.verdict is Verdict.UNDETERMINED, told(soon)
+    late = scan(attaching("2026-03-01T11:40:00Z"))
+    assert [c.draft.target.name for c in late.roots] == ["mine"], told(late)
+
+
+def test_a_claim_in_the_process_of_being_allocated_is_no_cause() -> None:
+    said = "resource claim shop/mine is in the process of being allocated"
+    result = scan(view(cluster(), claim("mine"), waiting_pod(said, resourceClaims=use(claim_name="mine"))))
+    assert not result.roots, told(result)
+
+
 def test_devices_behind_a_node_selector_are_on_every_node_that_it_takes() -> None:
     where = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "rack", "operator": "In", "values": ["r1"]}]}]}
     piece = resource_slice("fabric", gpu(), nodeSelector=where)

@@ -11,7 +11,7 @@ from agents.expert.devices.xid import number_in
 from assistant.domain.finding import Role, Verdict
 from assistant.domain.view import ClusterView
 
-from .accelerators import device_class
+from .accelerators import claim, device_class, gpu, resource_slice, running_pod
 from .cases import Table, check, check_healthy, told
 from .objects import NOW, OLD, Raw, container, crashed, deployment, event, node, pod, thing, view, waiting
 
@@ -168,6 +168,19 @@ def class_with_the_name_of_an_extended_resource() -> ClusterView:
         node("n2"),
         device_class(extendedResourceName="acme.test/gpu"),
         pending(said, resource="acme.test/gpu"),
+    )
+
+
+@case("scheduling", "Deployment/train", "limits['acme.test/gpu']")
+def class_that_has_no_device_left_for_an_extended_resource() -> ClusterView:
+    busy = [claim("other-claim", held=[("n1", "gpu-0")], users=("other-1-1",)), *running_pod("other", "other-claim")]
+    return view(
+        node("n1"),
+        node("n2"),
+        device_class(extendedResourceName="acme.test/gpu"),
+        resource_slice("n1", gpu()),
+        busy,
+        pending("0/2 nodes are available: 2 cannot allocate all claims.", resource="acme.test/gpu"),
     )
 
 
@@ -403,6 +416,7 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
         (node_that_has_gpus_and_offers_none, "has 8 nvidia.com/gpu and offers none"),
         (node_of_which_a_gpu_is_unhealthy, "1 of its 2 nvidia.com/gpu are unhealthy; Xid 79"),
         (class_with_the_name_of_an_extended_resource, "DeviceClass gpu.acme.test"),
+        (class_that_has_no_device_left_for_an_extended_resource, "1 allocated (to shop/other-claim) -> 0 left"),
         (plugin_that_selects_no_node, "none carries nvidia.com/gpu.present=true"),
         (toolkit_that_fails, "nvml error: driver not loaded"),
     ],
@@ -425,6 +439,14 @@ def test_the_summary_says_what_matters(build: Any, words: str) -> None:
 def test_the_fix_is_computed(build: Any, words: str) -> None:
     told_ = "\n".join(f.kubectl for f in scan(build()).roots[0].draft.fixes)
     assert words in told_, told_
+
+
+def test_a_class_with_free_devices_points_at_the_feature() -> None:
+    said = NO_GPU.replace("nvidia.com/gpu", "acme.test/gpu")
+    made = device_class(extendedResourceName="acme.test/gpu")
+    built = view(node("n1"), node("n2"), made, resource_slice("n1", gpu()), pending(said, resource="acme.test/gpu"))
+    top = scan(built).roots[0].draft
+    assert "DRAExtendedResource" in top.fixes[0].title and "1 left" in top.summary
 
 
 def test_a_cluster_with_free_and_used_gpus_is_healthy() -> None:
