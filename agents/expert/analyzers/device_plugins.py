@@ -243,7 +243,7 @@ def by_class(
     known = inventory(view)
     asked = Request(resource, place, kind.name, (), False, max(1, wants(pod, resource)), False, ())
     open_nodes = [n for n in view.all("nodes") if fits(pod, n) and not untolerated(pod, n)]
-    tried = funnel(view, known, asked, open_nodes)
+    tried = funnel(view, known, workload.thing, asked, open_nodes)
     cites = [*cited, view.cite(kind, "metadata.name", "spec.extendedResourceName", "spec.selectors")]
     if tried.stage:
         why = f"DeviceClass {kind.name} serves {resource}, and no device of it is left ({tried.told(known)})"

@@ -259,7 +259,7 @@ def _alone(view: ClusterView) -> list[Draft]:
             continue
         ask = wanted(claim)
         for group in ask.requests:
-            options = [funnel(view, known, option, []) for option in group]
+            options = [funnel(view, known, claim, option, []) for option in group]
             bad = [f for f in options if f.stage in ("no-class", "selector", "class")]
             if not group or len(bad) < len(options) or not view.complete(CLASSES) or not view.complete(SLICES):
                 continue

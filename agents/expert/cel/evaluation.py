@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
-from agents.expert.cel.syntax import Call, Index, Items, Literal, Name, Node, NotEvaluatedError, Select, parse
+from agents.expert.cel.syntax import Call, Index, Items, Literal, Name, Node, NotEvaluatedError, Select, parse, touched
 from agents.expert.cel.values import (
     STRANGE,
     DeviceValue,
@@ -49,6 +49,13 @@ def holds(expression: str, device: DeviceValue) -> bool:
     if not isinstance(result, bool):
         raise SelectorError("the expression is not a condition")
     return result
+
+
+@lru_cache(maxsize=512)
+def reaches(expression: str) -> frozenset[str] | None:
+    """Return the names by which a selector reaches a device's values, None where it may reach any of them."""
+    tree = _tree(expression)
+    return None if isinstance(tree, NotEvaluatedError) else touched(tree)
 
 
 def _no_overload(what: str) -> NoReturn:

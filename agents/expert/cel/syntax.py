@@ -304,3 +304,29 @@ def literals(tree: Node) -> list[Literal]:
             return [x for item in items for x in literals(item)]
         case _:
             return []
+
+
+def touched(tree: Node) -> frozenset[str] | None:
+    """Return the names by which an expression can reach a device's values; None where it may reach any of them.
+
+    Devices with the same values by these names give the same result, so that one of them needs to be evaluated.
+    """
+    match tree:
+        case Literal(value=value):
+            return frozenset({value}) if isinstance(value, str) else frozenset()
+        case Name():
+            return frozenset()
+        case Select(of=of, field=key):
+            below = touched(of)
+            return None if below is None else below | {key}
+        case Index(of=of, key=Literal() as key):
+            parts = [touched(of), touched(key)]
+        case Items(items=items):
+            parts = [touched(i) for i in items]
+        case Call(name=name, of=of, arguments=arguments):
+            if name in ("exists", "all", "bind"):
+                return None
+            parts = [*([touched(of)] if of is not None else []), *(touched(a) for a in arguments)]
+        case _:
+            return None
+    return None if any(p is None for p in parts) else frozenset().union(*(p for p in parts if p is not None))

@@ -128,6 +128,17 @@ class DeviceValue:
                 return self.shared
         raise NotEvaluatedError(f"the field device.{name}")
 
+    def alike(self, names: frozenset[str]) -> tuple[object, ...]:
+        """Return what two devices share that a selector cannot tell apart which reaches no more than these names."""
+        kept = [
+            (kind, domain, key, type(value), value)
+            for kind, values in (("a", self.attributes), ("c", self.capacity))
+            for domain, entries in values.items()
+            for key, value in entries.items()
+            if key in names
+        ]
+        return (self.driver, self.shared, self.broken, *self.attributes, "", *self.capacity, "", *kept)
+
 
 def device_value(driver: str, device: Mapping[str, Any]) -> DeviceValue:
     """Return a device of a ResourceSlice as selectors see it; names without a domain are in the driver's."""

@@ -16,8 +16,8 @@ from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity
 
-STEPS = 20_000
-"""Combinations tried a node at most; beyond, the search is given up and said to be."""
+STEPS = 50_000
+"""Combinations tried for a pod at most; beyond, the search is given up and said to be."""
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ def attempt(view: ClusterView, known: Inventory, claims: list[Wanted], nodes: li
     """Try the claims of a pod on the nodes that are open to it; with None on every place that devices are at."""
     places = nodes if nodes is not None else _places(known)
     funnels = [
-        (claim, [funnel(view, known, option, places) for option in group])
+        (claim, [funnel(view, known, claim.source, option, places) for option in group])
         for claim in claims
         for group in claim.requests
     ]
@@ -135,8 +135,18 @@ def _places(known: Inventory) -> list[Thing]:
     return [Thing("nodes", "v1", "Node", {"metadata": {"name": n}}, "") for n in sorted(names or {""})]
 
 
-def funnel(view: ClusterView, known: Inventory, request: Request, nodes: list[Thing]) -> Funnel:
+def funnel(view: ClusterView, known: Inventory, source: Thing, request: Request, nodes: list[Thing]) -> Funnel:
     """Follow one request through class, selectors, pools, allocations, taints and nodes."""
+    memo = view.memo("device-funnels", logs=False)
+    names = ",".join(n.name for n in nodes)
+    at = f"{source.key} {request.path} {names}"
+    if at not in memo:
+        memo[at] = _followed(view, known, request, nodes)
+    found: Funnel = memo[at]
+    return found
+
+
+def _followed(view: ClusterView, known: Inventory, request: Request, nodes: list[Thing]) -> Funnel:
     found = Funnel(request, len(known.devices))
     if not _select(view, known, request, found):
         return found
@@ -177,7 +187,11 @@ def _select(view: ClusterView, known: Inventory, request: Request, found: Funnel
         return False
     left = known.devices
     for selector in (*selectors, *request.selectors):
-        sifted = sift(known, selector, left)
+        # What comes in is the same each time: the class first, then the selectors of the same request in their order.
+        at = (selector.source.key, selector.path, request.class_name)
+        if at not in known.sifted:
+            known.sifted[at] = sift(known, selector, left)
+        sifted = known.sifted[at]
         own = selector.source.kind != "DeviceClass"
         if sifted.unread or sifted.error:
             found.stage = "unread" if sifted.unread else "error"
@@ -268,14 +282,14 @@ def _fits_somewhere(
     funnels: list[tuple[Wanted, list[Funnel]]], nodes: list[Thing], *, with_constraints: bool
 ) -> bool | None:
     """Say whether one node has devices for all requests at once; None where the search was given up."""
-    given_up = False
+    left = [STEPS]
     for node in nodes:
         if all(any(node.name in f.on for f in group) for _, group in funnels):
-            left = [STEPS]
             if _fill(funnels, 0, node.name, {}, left, with_constraints):
                 return True
-            given_up |= left[0] <= 0
-    return None if given_up else False
+            if left[0] <= 0:
+                return None
+    return False
 
 
 Chosen = dict[tuple[str, str, str], tuple[Wanted, Request, Device]]

@@ -96,7 +96,8 @@ class Inventory:
     """All devices of a view.
 
     `holders` are the claims that a device is allocated to, without admin access; `values` keeps devices as selectors
-    see them once one was evaluated; `consumed` is what claims have taken of the capacity of shared devices.
+    see them once one was evaluated; `consumed` is what claims have taken of the capacity of shared devices,
+    `sifted` what each selector left of them.
     """
 
     pools: dict[tuple[str, str], Pool]
@@ -105,6 +106,7 @@ class Inventory:
     rules: list[Thing]
     values: dict[Device, Any] = field(default_factory=dict)
     consumed: dict[Place, dict[str, float]] = field(default_factory=dict)
+    sifted: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
     def taints(self, device: Device) -> list[Taint]:
         """Return the taints of a device: of its driver, and of the administrator's rules."""

@@ -22,6 +22,14 @@ class Change:
 
 def mended(known: Inventory, selector: Selector, devices: list[Device], count: int) -> Change | None:
     """Return the nearest change of one literal with which at least `count` of the devices match, None without one."""
+    at = (selector.source.key, f"{selector.path} for {count}", "")
+    if at not in known.sifted:
+        known.sifted[at] = _mended(known, selector, devices, count)
+    found: Change | None = known.sifted[at]
+    return found
+
+
+def _mended(known: Inventory, selector: Selector, devices: list[Device], count: int) -> Change | None:
     from agents.expert.cel.syntax import NotEvaluatedError, literals, parse
 
     try:

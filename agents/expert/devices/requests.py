@@ -144,17 +144,26 @@ class Sifted:
 
 
 def sift(known: Inventory, selector: Selector, devices: list[Device]) -> Sifted:
-    """Return the devices that a selector is true of."""
-    from agents.expert.cel.evaluation import NotEvaluatedError, SelectorError, holds
+    """Return the devices that a selector is true of; devices that it cannot tell apart are evaluated once."""
+    from agents.expert.cel.evaluation import NotEvaluatedError, SelectorError, holds, reaches
 
     found = Sifted([])
+    names = reaches(selector.expression)
+    results: dict[object, bool | str] = {}
     for device in devices:
-        try:
-            if holds(selector.expression, value_of(known, device)):
-                found.kept.append(device)
-        except SelectorError as error:
-            found.error = found.error or str(error)
-        except NotEvaluatedError as error:
-            found.unread = str(error)
-            return found
+        value = value_of(known, device)
+        alike = device if names is None else value.alike(names)
+        if alike not in results:
+            try:
+                results[alike] = holds(selector.expression, value)
+            except SelectorError as error:
+                results[alike] = str(error)
+            except NotEvaluatedError as error:
+                found.unread = str(error)
+                return found
+        result = results[alike]
+        if result is True:
+            found.kept.append(device)
+        elif isinstance(result, str):
+            found.error = found.error or result
     return found
