@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.expert.cel.evaluation import holds
+from agents.expert.cel.evaluation import holds, reaches
 from agents.expert.cel.syntax import NotEvaluatedError, literals, parse
-from agents.expert.cel.values import SelectorError, device_value, quantity_of, version_of
+from agents.expert.cel.values import DeviceValue, SelectorError, device_value, quantity_of, version_of
 
 D = "gpu.example.com"
 RAW: dict[str, Any] = {
@@ -32,49 +32,50 @@ A = f'device.attributes["{D}"]'
 C = f'device.capacity["{D}"]'
 
 
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        (f'device.driver == "{D}"', True),
-        (f"device.driver == '{D}' && {A}.type == 'gpu'", True),
-        (f'device.driver != "{D}" || {A}.type == "mig"', False),
-        (f'{A}["type"] == "gpu"', True),
-        (f"{A}.cores >= 100 && {A}.cores % 2 == 0", True),
-        (f"{A}.cores > 107.5", True),
-        (f"!{A}.mig", True),
-        (f'{A}.type in ["gpu", "mig"]', True),
-        (f'{A}.type == "gpu" ? {A}.cores == 108 : false', True),
-        (f'{C}.memory.compareTo(quantity("40Gi")) >= 0', True),
-        (f'{C}.memory.compareTo(quantity("141Gi")) >= 0', False),
-        (f'{C}.memory.isGreaterThan(quantity("80G"))', True),
-        (f'{C}.memory == quantity("81920Mi")', True),
-        (f'{C}.memory.sub(quantity("1Gi")).isLessThan(quantity("80Gi"))', True),
-        (f"{C}.slots.asInteger() == 7", True),
-        (f'{A}.driverVersion.compareTo(semver("580.65.6")) == 0', True),
-        (f'{A}.driverVersion.isGreaterThan(semver("v570.0", true))', True),
-        (f'{A}.driverVersion.isLessThan(semver("580.65.6-rc.1"))', False),
-        (f"{A}.driverVersion.major() >= 580", True),
-        ('device.attributes["resource.kubernetes.io"].pcieRoot == "pci0000:00"', True),
-        (f'{A}.model.matches("^Example A(100|200)") && {A}.model.startsWith("Ex")', True),
-        (f'{A}.model.lowerAscii().contains("a100")', True),
-        (f"has({A}.type) && !has({A}.missing)", True),
-        ('has(device.attributes["other.example"].type)', False),
-        (f'"type" in {A} && "x" in device.attributes', False),
-        (f'"{D}" in device.attributes', True),
-        (f'{A}.?missing.orValue("none") == "none"', True),
-        (f'device.attributes["other.example"].?type.hasValue() || {A}[?"type"].orValue("") == "gpu"', True),
-        (f'cel.bind(a, {A}, a.type == "gpu" && a.cores > 1)', True),
-        (f'["mig", "gpu"].exists(t, t == {A}.type) && {A}.exists(k, k == "cores")', True),
-        (f'["mig", "gpu"].all(t, t == {A}.type)', False),
-        (f"{A}.cores == '108'", False),
-        ("device.allowMultipleAllocations", False),
-        (f'{A}.missing == "x" || device.driver == "{D}"', True),
-        (f'{A}.missing == "x" && device.driver == "other"', False),
-        (f'{A}.type.unheardOf() && device.driver == "other"', False),
-        (r'"a\"b" == ' + "'a\"b'" + r" && r'\d' == '\\d'", True),
-        ("true // a remark", True),
-    ],
-)
+TRUE_OR_FALSE: list[tuple[str, bool]] = [
+    (f'device.driver == "{D}"', True),
+    (f"device.driver == '{D}' && {A}.type == 'gpu'", True),
+    (f'device.driver != "{D}" || {A}.type == "mig"', False),
+    (f'{A}["type"] == "gpu"', True),
+    (f"{A}.cores >= 100 && {A}.cores % 2 == 0", True),
+    (f"{A}.cores > 107.5", True),
+    (f"!{A}.mig", True),
+    (f'{A}.type in ["gpu", "mig"]', True),
+    (f'{A}.type == "gpu" ? {A}.cores == 108 : false', True),
+    (f'{C}.memory.compareTo(quantity("40Gi")) >= 0', True),
+    (f'{C}.memory.compareTo(quantity("141Gi")) >= 0', False),
+    (f'{C}.memory.isGreaterThan(quantity("80G"))', True),
+    (f'{C}.memory == quantity("81920Mi")', True),
+    (f'{C}.memory.sub(quantity("1Gi")).isLessThan(quantity("80Gi"))', True),
+    (f"{C}.slots.asInteger() == 7", True),
+    (f'{A}.driverVersion.compareTo(semver("580.65.6")) == 0', True),
+    (f'{A}.driverVersion.isGreaterThan(semver("v570.0", true))', True),
+    (f'{A}.driverVersion.isLessThan(semver("580.65.6-rc.1"))', False),
+    (f"{A}.driverVersion.major() >= 580", True),
+    ('device.attributes["resource.kubernetes.io"].pcieRoot == "pci0000:00"', True),
+    (f'{A}.model.matches("^Example A(100|200)") && {A}.model.startsWith("Ex")', True),
+    (f'{A}.model.lowerAscii().contains("a100")', True),
+    (f"has({A}.type) && !has({A}.missing)", True),
+    ('has(device.attributes["other.example"].type)', False),
+    (f'"type" in {A} && "x" in device.attributes', False),
+    (f'"{D}" in device.attributes', True),
+    (f'{A}.?missing.orValue("none") == "none"', True),
+    (f'device.attributes["other.example"].?type.hasValue() || {A}[?"type"].orValue("") == "gpu"', True),
+    (f'cel.bind(a, {A}, a.type == "gpu" && a.cores > 1)', True),
+    (f'["mig", "gpu"].exists(t, t == {A}.type) && {A}.exists(k, k == "cores")', True),
+    (f'["mig", "gpu"].all(t, t == {A}.type)', False),
+    (f"{A}.cores == '108'", False),
+    ("device.allowMultipleAllocations", False),
+    (f'{A}.missing == "x" || device.driver == "{D}"', True),
+    (f'{A}.missing == "x" && device.driver == "other"', False),
+    (f'{A}.type.unheardOf() && device.driver == "other"', False),
+    (r'"a\"b" == ' + "'a\"b'" + r" && r'\d' == '\\d'", True),
+    ("true // a remark", True),
+]
+EXPRESSIONS = [expression for expression, _ in TRUE_OR_FALSE]
+
+
+@pytest.mark.parametrize(("expression", "expected"), TRUE_OR_FALSE)
 def test_a_selector_is_true_or_false(expression: str, expected: bool) -> None:
     assert holds(expression, DEVICE) is expected
 
@@ -135,6 +136,31 @@ def test_quantities_and_versions_are_exact() -> None:
     assert quantity_of("1E") == quantity_of("1e18")
     assert version_of("1.0.0-alpha.2") < version_of("1.0.0-alpha.10") < version_of("1.0.0-beta") < version_of("1.0.0")
     assert version_of("1.0.0+one") == version_of("1.0.0")
+
+
+@pytest.mark.parametrize("expression", [e for e in EXPRESSIONS if reaches(e) is not None])
+def test_devices_that_a_selector_cannot_tell_apart_give_the_same_result(expression: str) -> None:
+    names = reaches(expression)
+    assert names is not None
+    for kind in ("attributes", "capacity"):
+        for key in RAW[kind]:
+            other = device_value(D, RAW | {kind: {k: v for k, v in RAW[kind].items() if k != key}})
+            if other.alike(names) == DEVICE.alike(names):
+                assert outcome(expression, other) == outcome(expression, DEVICE), key
+
+
+def outcome(expression: str, device: DeviceValue) -> str:
+    try:
+        return str(holds(expression, device))
+    except (SelectorError, NotEvaluatedError) as error:
+        return str(error)
+
+
+def test_an_expression_that_may_reach_anything_says_so() -> None:
+    assert reaches(f'{A}.exists(k, k == "x")') is None
+    assert reaches(f"{A}[{A}.type] == 1") is None
+    assert reaches(f'cel.bind(a, {A}, a.type == "gpu")') is None
+    assert reaches(f'{A}.type == "gpu"') == frozenset({"attributes", D, "type", "gpu"})
 
 
 def test_a_literal_can_be_replaced_where_it_stands() -> None:
