@@ -37,6 +37,7 @@ def analyze(view: ClusterView) -> list[Draft]:
 
 def _lost(view: ClusterView, node: Thing, resource: str, have: int, free: int) -> Draft:
     queue = waiting(view, resource)
+    level = Level.PLATFORM
     keys = frozenset({f"{node.key}#{resource}", *(p.key for p in queue)})
     place = f"status.allocatable['{resource}']"
     said = next((e for e in view.events_of(node) if number_in(e.text("message"))), None)
@@ -57,7 +58,9 @@ def _lost(view: ClusterView, node: Thing, resource: str, have: int, free: int) -
             f"Bring the device plugin back on node {node.name}",
             "the kubelet keeps the capacity and offers nothing while no plugin is registered",
         )
-        keys |= {p.key for p in own}
+        if own:
+            # What keeps the plugin's pod is found like with any pod, and this follows from it.
+            keys, level = keys | {p.key for p in own}, Level.TRAFFIC
     else:
         what = f"it has {have} {resource} and offers none: its device plugin is gone, or every device is unhealthy"
         fix = outside(
@@ -70,7 +73,7 @@ def _lost(view: ClusterView, node: Thing, resource: str, have: int, free: int) -
         place,
         f"Node {node.name}: {what}{hint}.",
         0.9 if not free else 0.82,
-        Level.PLATFORM,
+        level,
         (
             view.cite(node, f"status.capacity['{resource}']", place, "metadata.name"),
             *([view.cite(said, "message")] if said is not None else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.expert.devices.drivers import plugin_of
 from agents.expert.devices.inventory import CLASSES, Pool, inventory
 from agents.expert.devices.users import SETTLED
 from agents.expert.draft import Draft, Fix, Level
@@ -55,13 +56,20 @@ def unusable(
         place = "spec.devices"
         why = f"pool {pool.name} of driver {pool.driver} has two devices named {pool.twice}, so it is not valid"
     names = frozenset({s.key for s in pool.slices})
+    plugin = plugin_of(view, pool.driver)
+    node = piece.text("spec.nodeName")
+    bad = [p for p in view.pods_of(plugin) if p.text("spec.nodeName") == node and not p.ready] if plugin else []
+    if bad:
+        why += f"; the driver's pod {bad[0].name} there is not ready"
+        names |= {bad[0].key}
     return Draft(
         "dra",
         piece.target,
         place,
         f"{head}{why}.",
         sure,
-        Level.PLATFORM,
+        # What keeps the plugin's pod is found like with any pod, and this follows from it.
+        Level.TRAFFIC if bad else Level.PLATFORM,
         (view.cite(piece, "spec.pool", "spec.nodeName"), *cited),
         names | keys,
         names | keys,

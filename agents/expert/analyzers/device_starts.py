@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
+from agents.expert.devices.drivers import plugin_of
 from agents.expert.devices.inventory import Taint, inventory, results
 from agents.expert.devices.users import named, over, pods_with_claims, real_claim
 from agents.expert.devices.xid import meaning
@@ -159,7 +160,7 @@ def _starting(view: ClusterView, pod: Thing) -> Draft | None:
 def _plugin(view: ClusterView, pod: Thing, driver: str, node: str, what: str, cited: list[Citation]) -> Draft:
     """Judge a driver whose plugin is not there for the kubelet: its DaemonSet where it can be seen, else the node."""
     workload = workload_of(view, pod)
-    daemons = _daemons(view, driver)
+    daemons = plugin_of(view, driver)
     why = f"cannot start: DRA driver {driver} {what} on node {node}"
     fix = outside(
         f"Look at the plugin of DRA driver {driver} on node {node}, and restart it",
@@ -218,19 +219,6 @@ def _plugin(view: ClusterView, pod: Thing, driver: str, node: str, what: str, ci
         about,
         (fix,),
     )
-
-
-def _daemons(view: ClusterView, driver: str) -> Thing | None:
-    """Return the DaemonSet whose template names a driver: in an argument, a variable or the path of its socket."""
-
-    def names(value: object) -> bool:
-        if isinstance(value, str):
-            return driver in value
-        if isinstance(value, dict):
-            return any(names(v) for v in value.values())
-        return isinstance(value, list) and any(names(v) for v in value)
-
-    return next((d for d in view.all("daemonsets.apps") if names(d.map("spec.template.spec"))), None)
 
 
 def _bypassed(view: ClusterView, pod: Thing, claims: list[Thing], cited: list[Citation]) -> Draft:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from agents.expert.devices.allocation import Funnel
+from agents.expert.devices.drivers import drivers_of, plugin_of
 from agents.expert.devices.inventory import CLASSES, SLICES, inventory
 from agents.expert.devices.repair import guarded, mended
 from agents.expert.devices.requests import Selector, Wanted, classes
 from agents.expert.devices.users import rewritten
-from agents.expert.draft import Fix
+from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import Workload
+from assistant.domain.evidence import Citation
 from assistant.domain.view import ClusterView, Thing
 
 
@@ -86,6 +88,47 @@ def judge(
             why = f"it asks for {request.count} devices on one node, and no node has more than {possible} that match"
             return place, why, 0.95, [*fixes, outside("Or add a node with that many devices", "right if it needs them")]
     return None, "", 0.0, []
+
+
+def silent(view: ClusterView, workload: Workload, holder: Thing, best: Funnel, cited: list[Citation]) -> Draft | None:
+    """Judge a driver that publishes nothing by the DaemonSet of its plugin; None where that is not seen or is well."""
+    published = {d.driver for d in inventory(view).devices}
+    for driver in drivers_of(view, best.request.class_name):
+        daemons = plugin_of(view, driver)
+        if driver in published or daemons is None:
+            continue
+        wanted, ready = (daemons.number(f"status.{n}") for n in ("desiredNumberScheduled", "numberReady"))
+        keys = workload.keys | {holder.key, daemons.key}
+        head = f"{workload.name()} gets no device: driver {driver} publishes none, because its plugin, DaemonSet "
+        head += f"{daemons.namespace}/{daemons.name}, "
+        cites = (*cited, view.cite(daemons, "metadata.name", "status.desiredNumberScheduled", "status.numberReady"))
+        if not wanted:
+            place = "spec.template.spec.nodeSelector"
+            selector = ", ".join(f"{k}={v}" for k, v in daemons.map(place).items())
+            why = f"runs on no node: none carries {selector}" if selector else "runs on no node"
+            fix = outside(
+                "Label the nodes that have such devices so that the plugin's selector takes them, or correct it",
+                "only nodes with the hardware should carry the label",
+            )
+            return Draft("dra", daemons.target, place, f"{head}{why}.", 0.93, Level.PLATFORM, cites, keys, keys, (fix,))
+        if ready < wanted:
+            bad = {p.key for p in view.pods_of(daemons) if not p.ready}
+            # What is wrong with the plugin's own pods is found as with any workload; this then follows from it.
+            fix = outside("Mend the pods of the plugin", "devices are published by drivers")
+            why = f"has {ready} of {wanted} pods ready"
+            return Draft(
+                "dra",
+                daemons.target,
+                "status.numberReady",
+                f"{head}{why}.",
+                0.9,
+                Level.TRAFFIC,
+                cites,
+                keys | bad,
+                keys,
+                (fix,),
+            )
+    return None
 
 
 def _no_class(

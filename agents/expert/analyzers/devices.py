@@ -224,6 +224,10 @@ def stopped(view: ClusterView, waiting: Waiting, claim: Wanted, options: list[Fu
     known = inventory(view)
     told = "; ".join(f"{f.request.name}: {f.told(known)}" if len(options) > 1 else f.told(known) for f in options)
     place, why, sure, fixes = device_steps.judge(view, waiting.workload, claim, best)
+    if best.stage in ("no-devices", "class"):
+        silent = device_steps.silent(view, waiting.workload, claim.source, best, waiting.cited)
+        if silent is not None:
+            return silent
     if place is None:
         return device_blocks.draft(view, waiting.workload, waiting.pod, waiting.cited, claim.source, best, told)
     if best.stage == "no-class":

@@ -171,6 +171,38 @@ def driver_whose_plugin_has_no_image() -> ClusterView:
     return view(cluster(), mine(), bound_pod(UNREGISTERED), plugin(0), own)
 
 
+@case("image", "DaemonSet/acme-kubelet-plugin", "image")
+def driver_that_publishes_nothing_because_its_plugin_has_no_image() -> ClusterView:
+    own = pod(
+        "acme-kubelet-plugin",
+        1,
+        owner_kind="DaemonSet",
+        phase="Pending",
+        statuses=[waiting("ImagePullBackOff", "not found")],
+    )
+    return view(two_nodes(), device_class(), template("one-gpu"), waiting_pod(), plugin(0), own)
+
+
+@case("image", "DaemonSet/acme-kubelet-plugin", "image")
+def pool_that_is_incomplete_because_the_plugin_has_no_image() -> ClusterView:
+    own = pod(
+        "acme-kubelet-plugin",
+        1,
+        owner_kind="DaemonSet",
+        phase="Pending",
+        statuses=[waiting("ImagePullBackOff", "not found")],
+    )
+    half = resource_slice("n1", gpu(), count=2)
+    return view(two_nodes(), device_class(), half, template("one-gpu"), waiting_pod(), plugin(0), own)
+
+
+@case("dra", "DaemonSet/acme-kubelet-plugin", "nodeSelector")
+def driver_that_publishes_nothing_because_its_plugin_selects_no_node() -> ClusterView:
+    head = plugin(0, desiredNumberScheduled=0)
+    head[0]["spec"]["template"]["spec"]["nodeSelector"] = {"acme.test/gpu": "true"}
+    return view(two_nodes(), device_class(), template("one-gpu"), waiting_pod(), head)
+
+
 @case("dra", "Node/n1", "DRA driver gpu.acme.test")
 def driver_that_hangs() -> ClusterView:
     return view(cluster(), mine(), failed("NodePrepareResources: rpc error: code = DeadlineExceeded desc = context"))

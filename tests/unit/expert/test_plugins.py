@@ -154,6 +154,18 @@ def node_that_has_gpus_and_offers_none() -> ClusterView:
     return view(gpus(have=8, free=0, labels=PRESENT), node("n2"), pending())
 
 
+@case("image", "DaemonSet/nvidia-device-plugin-ds", "image")
+def node_whose_plugin_went_away_with_its_image() -> ClusterView:
+    own = pod(
+        "nvidia-device-plugin-ds",
+        1,
+        owner_kind="DaemonSet",
+        phase="Pending",
+        statuses=[waiting("ImagePullBackOff", "not found")],
+    )
+    return view(gpus(have=8, free=0), node("n2"), daemons("nvidia-device-plugin-ds", 1, 0), own, pending())
+
+
 @case("scheduling", "Node/n1", "status.allocatable['nvidia.com/gpu']")
 def node_of_which_a_gpu_is_unhealthy() -> ClusterView:
     said = event("Node", "n1", "XidError", "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus", namespace="")
