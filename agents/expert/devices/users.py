@@ -117,7 +117,10 @@ def named(workload: Workload, pod: Thing) -> str:
 
 
 def with_value(holder: Thing, path: str, value: Any) -> dict[str, Any]:
-    """Return a new object like a claim or template, with one field set, or taken away with None."""
+    """Return a new object like a claim or template, with one field set, or taken away with None.
+
+    Returns an empty mapping where the path leads nowhere, as in an object of a form that no API server sends.
+    """
     labels = dict(holder.labels)
     body: dict[str, Any] = {
         "apiVersion": holder.api_version,
@@ -131,12 +134,15 @@ def with_value(holder: Thing, path: str, value: Any) -> dict[str, Any]:
     }
     *way, last = tokens(path)
     place: Any = body
-    for step in way:
-        place = place[step]
-    if value is None:
-        del place[last]
-    else:
-        place[last] = value
+    try:
+        for step in way:
+            place = place[step]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    except (KeyError, IndexError, TypeError):
+        return {}
     return body
 
 
@@ -149,6 +155,8 @@ def rewritten(
     a claim only while it is not allocated.
     """
     body = with_value(holder, path, value)
+    if not body:
+        return [outside(f"{title}: make {holder.kind} {holder.name} anew", reason)]
     if holder.kind == "ResourceClaim" and (holder.map("status.allocation") or holder.rows("status.reservedFor")):
         return [
             outside(f"{title}: make a new claim, and let the next pods name it", "a claim in use cannot be changed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from agents.expert.causes import scan
@@ -29,7 +29,7 @@ def spoiled_views(draw: st.DrawFn) -> ClusterView:
     return odd
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(spoiled_views())
 def test_objects_of_an_odd_form_break_no_analyzer(odd: ClusterView) -> None:
     result = scan(odd, "what is wrong")
