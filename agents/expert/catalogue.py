@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.expert.analyzers import (
+    accelerators,
     access,
     admissions,
     agentgateways,
@@ -15,10 +16,17 @@ from agents.expert.analyzers import (
     creation,
     custom,
     daemons,
+    device_claims,
+    device_plugins,
+    device_pools,
+    device_refusals,
+    device_starts,
+    devices,
     evictions,
     finalizers,
     gateway_policies,
     gateways,
+    gpu_operator,
     hosts,
     inference,
     ingresses,
@@ -73,7 +81,10 @@ DEVICES = (
     "resourceslices.resource.k8s.io",
     "resourceclaims.resource.k8s.io",
     "resourceclaimtemplates.resource.k8s.io",
+    "devicetaintrules.resource.k8s.io",
 )
+GPU_OPERATOR = ("clusterpolicies.nvidia.com", "nvidiadrivers.nvidia.com")
+GANGS = ("podgroups.scheduling.k8s.io", "workloads.scheduling.k8s.io")
 SCALING = ("horizontalpodautoscalers.autoscaling", "poddisruptionbudgets.policy")
 ACCESS = (
     "roles.rbac.authorization.k8s.io",
@@ -143,10 +154,23 @@ SUBJECTS = (
             ("stateful", stateful.analyze),
             ("evictions", evictions.analyze),
             ("daemons", daemons.analyze),
+            ("devices", devices.analyze),
+            ("device-pools", device_pools.analyze),
+            ("device-claims", device_claims.analyze),
+            ("device-starts", device_starts.analyze),
+            ("device-plugins", device_plugins.analyze),
+            ("device-refusals", device_refusals.analyze),
+            ("accelerators", accelerators.analyze),
+            ("gpu-operator", gpu_operator.analyze),
         ),
-        (*PODS, *NODES, *SCALING, "services"),
+        (*PODS, *NODES, *SCALING, *DEVICES, *GPU_OPERATOR, *GANGS, "services", "namespaces", "resourcequotas"),
         logs=True,
-        elsewhere=(("leases.coordination.k8s.io", "kube-system"), ("events", "default")),
+        elsewhere=(
+            ("leases.coordination.k8s.io", "kube-system"),
+            ("events", "default"),
+            # A device may be held by a claim of any namespace.
+            ("resourceclaims.resource.k8s.io", ""),
+        ),
     ),
     Subject(
         "S6",

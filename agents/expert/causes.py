@@ -43,6 +43,7 @@ ASKED = {
     "dns": r"resolve|dns|host|name",
     "storage": r"volume|disk|storage|pvc|claim|data|mount",
     "scheduling": r"pending|node|schedul|gpu",
+    "dra": r"pending|schedul|gpu|device|claim|accelerator",
     "job": r"job|cron|batch|run|nightly|report|digest|close",
     "finalizer": r"delet|terminat|remov",
     "rbac": r"forbidden|permission|rights|sync",

@@ -39,6 +39,30 @@ def _expression(rule: object, node: Thing) -> bool:
             return False
 
 
+def selected(selector: object, node: Thing) -> bool:
+    """Say whether a node satisfies a NodeSelector: one of its terms, and all of a term; an empty term takes no node."""
+    return any(
+        (bool(rows(t.get("matchExpressions"))) or bool(rows(t.get("matchFields"))))
+        and all(_expression(e, node) for e in rows(t.get("matchExpressions")))
+        and all(_named(e, node) for e in rows(t.get("matchFields")))
+        for t in rows(mapping(selector).get("nodeSelectorTerms"))
+    )
+
+
+def _named(rule: object, node: Thing) -> bool:
+    """Judge a field rule; the only field of a node that may be asked for is its name."""
+    entry = mapping(rule)
+    if entry.get("key") != "metadata.name":
+        return False
+    match entry.get("operator"):
+        case "In":
+            return node.name in texts(entry.get("values"))
+        case "NotIn":
+            return node.name not in texts(entry.get("values"))
+        case _:
+            return False
+
+
 def untolerated(pod: Thing, node: Thing) -> list[str]:
     """Return the keys of a node's taints that keep a pod away, the cordon left out."""
     found = []

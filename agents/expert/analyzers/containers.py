@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.expert.analyzers import command, crash, image, memory, probes, references, waits
+from agents.expert.analyzers import accelerators, command, crash, image, memory, probes, references, waits
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import outside
 from agents.expert.workload import YOUNG, Container, Workload, troubled
@@ -11,6 +11,7 @@ from assistant.domain.view import ClusterView
 JUDGES = (
     image.cause,
     references.cause,
+    accelerators.cause,
     command.cause,
     memory.cause,
     probes.cause,

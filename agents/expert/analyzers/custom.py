@@ -6,7 +6,6 @@ import re
 
 from agents.expert.analyzers import (
     appsets,
-    devices,
     hosts,
     jobsets,
     machines,
@@ -35,7 +34,7 @@ JUDGED = GATEWAY_KINDS | frozenset(
 
 def analyze(view: ClusterView) -> list[Draft]:
     """Return what the custom resources of the view say, the known kinds first."""
-    found = devices.analyze(view) + _apis(view)
+    found = _apis(view)
     known = {k for d in found for k in d.about}
     for resource in view.resources:
         if resource in JUDGED:

@@ -22,6 +22,8 @@ def analyze(view: ClusterView) -> list[Draft]:
         for thing in view.all(resource):
             if not thing.deleting or thing.kind == "Namespace":
                 continue
+            if thing.kind == "ResourceClaim" and thing.rows("status.reservedFor"):
+                continue  # it goes with its last pod, which analyzers/device_claims.py names
             left = [f for f in texts(thing.at("metadata.finalizers")) if f not in BUILT_IN]
             asked = when(thing.at("metadata.deletionTimestamp"))
             if left and (asked is None or view.now - asked > PATIENCE or _waits(view, thing.namespace)):

@@ -149,7 +149,7 @@ def _scheduler(view: ClusterView) -> list[Draft]:
         and not p.condition("PodScheduled")
         and not p.rows("spec.schedulingGates")
         and not p.deleting
-        and not any("chedul" in e.text("reason") for e in view.events_of(p))
+        and not any(_from_scheduler(e.text("reason")) for e in view.events_of(p))
     ]
     if not waiting:
         return []
@@ -215,6 +215,11 @@ def _scheduler(view: ClusterView) -> list[Draft]:
             ),
         )
     ]
+
+
+def _from_scheduler(reason: str) -> bool:
+    """Say whether an event is of a scheduler: FailedScheduling and its like, or of a device that it waits for."""
+    return "chedul" in reason or reason == "BindingConditionsPending"
 
 
 def _stale(view: ClusterView, lease: Thing) -> bool:

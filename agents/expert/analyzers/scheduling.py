@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agents.expert.analyzers import device_plugins, gangs
 from agents.expert.analyzers.queues import in_queue
 from agents.expert.analyzers.taints import cordoned, funnel, no_node, tainted_nodes
 from agents.expert.draft import Draft, Fix, Level
@@ -15,8 +16,14 @@ from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing
 from assistant.policy.quantity import quantity, shown_bytes, shown_cpu
 
-SHORT = re.compile(r"Insufficient ([\w./-]+)")
 GANG = re.compile(r"pod ?group is not ready|gang unschedulable", re.IGNORECASE)
+SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
+ELSEWHERE = re.compile(
+    r"PersistentVolume's|volume zone|persistentvolumeclaim|PersistentVolumeClaim|volume node affinity|"
+    r"persistent volume|device class|[Rr]esource ?[Cc]laim|allocate all claims|allocate devices|resource pool|"
+    r"device binding|CEL (?:compile|runtime) error|DRA\w+ feature|claim limit"
+)
+"""What the scheduler says of volumes and devices, which have analyzers of their own."""
 FIELDS = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "ephemeral-storage"}
 
 
@@ -66,14 +73,15 @@ def _fixed(view: ClusterView, workload: Workload, pod: Thing, name: str) -> dict
 def _judge(view: ClusterView, workload: Workload, pod: Thing, message: str, event: Thing | None) -> Draft | None:
     index = next((i for i, c in enumerate(pod.rows("status.conditions")) if c.get("type") == "PodScheduled"), -1)
     cited = [view.cite(event, "message")] if event is not None else [view.cite(pod, f"status.conditions[{index}]")]
-    if re.search(
-        r"PersistentVolume's|volume zone|persistentvolumeclaim|PersistentVolumeClaim|device "
-        r"class|resourceclaim|resource claim|allocate "
-        r"all claims|volume node affinity|"
-        r"persistent volume",
-        message,
-    ):
+    if "allocate all claims" in message and not pod.rows("spec.resourceClaims"):
+        served = device_plugins.claimless(view, workload, pod, funnel(message), cited)
+        if served is not None:
+            return served
+    if ELSEWHERE.search(message) and not ("allocate all claims" in message and SHORT.search(message)):
         return None
+    gang = gangs.judge(view, workload, pod, message, cited)
+    if gang is not None:
+        return gang
     closed = cordoned(view, workload, pod, cited) if "unschedulable" in message else None
     if closed is not None:
         return closed
@@ -153,26 +161,7 @@ def _short(
     index = max(wants, key=lambda w: w[1], default=(0, 0.0))[0]
     field = f"{workload.template}.containers[{index}].resources.requests.{resource}"
     if "/" in resource:
-        has = [n for n in view.all("nodes") if quantity(n.map("status.allocatable").get(resource)) > 0]
-        why = (
-            f"no node offers {resource}"
-            if not has
-            else f"every {resource} that a fitting node offers is taken or too few"
-        )
-        return no_node(
-            view,
-            workload,
-            f"{workload.template}.containers[{index}].resources.limits['{resource}']",
-            f"{why} ({funnel(message)})",
-            0.9,
-            cited,
-            [
-                outside(
-                    f"Install or mend the device plugin that offers {resource}, or add such a node",
-                    "devices are offered by nodes",
-                )
-            ],
-        )
+        return device_plugins.short(view, workload, pod, resource, funnel(message), cited)
     if not nodes or (total <= best and best):
         return None
     cited.append(view.cite(pod, f"spec.containers[{index}].resources.requests"))

@@ -45,6 +45,12 @@ RESOURCES = {
     "PriorityClass": ("priorityclasses.scheduling.k8s.io", "scheduling.k8s.io/v1"),
     "HTTPRoute": ("httproutes.gateway.networking.k8s.io", "gateway.networking.k8s.io/v1"),
     "Gateway": ("gateways.gateway.networking.k8s.io", "gateway.networking.k8s.io/v1"),
+    "DeviceClass": ("deviceclasses.resource.k8s.io", "resource.k8s.io/v1"),
+    "ResourceSlice": ("resourceslices.resource.k8s.io", "resource.k8s.io/v1"),
+    "ResourceClaim": ("resourceclaims.resource.k8s.io", "resource.k8s.io/v1"),
+    "ResourceClaimTemplate": ("resourceclaimtemplates.resource.k8s.io", "resource.k8s.io/v1"),
+    "DeviceTaintRule": ("devicetaintrules.resource.k8s.io", "resource.k8s.io/v1"),
+    "ClusterPolicy": ("clusterpolicies.nvidia.com", "nvidia.com/v1"),
     "Widget": ("widgets.example.org", "example.org/v1"),
 }
 
