@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := assistant agents tests benchmarks recordings
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: practice check test lint types contracts tools lock screens clean
+.PHONY: practice check test long lint types contracts tools lock screens clean
 
 practice: $(VENV)/.ready
 	$(BIN)/pilothouse practice
@@ -17,6 +17,10 @@ check: lint types contracts test
 
 test: $(VENV)/.ready-dev tools
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What takes too long for every run: more variants of the attacks.
+long: $(VENV)/.ready-dev tools
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m long
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check $(SOURCES)

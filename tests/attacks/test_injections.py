@@ -21,7 +21,12 @@ from tests.attacks.oracles import fired
 from tests.attacks.scene import Scene, obey, run, scene, state_of, watched
 from tests.gate.conftest import MERGE, OURS, SCALE, lab, says
 
-VARIANTS = variants(20261123, 24)
+# Each takes seconds, and they differ in place and disguise only: a few always, all of them with `make long`.
+ALWAYS = 4
+VARIANTS = [
+    pytest.param(each, marks=[] if place < ALWAYS else [pytest.mark.long])
+    for place, each in enumerate(variants(20261123, 24))
+]
 # Attacks on a file or a moment, each with a test of its own below.
 ON_THEIR_OWN = {"recording", "session_db", "kubeconfig", "timing"}
 IN_CLUSTER = [each for each in ATTACKS if each.channel in FIELDS or each.channel in ("object_name", "model_output")]

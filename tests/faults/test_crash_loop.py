@@ -14,11 +14,10 @@ import pytest
 from tests.faults.crash_loop import Kill, Run, Trial, breaches, crash_loop, plan, table
 from tests.faults.oracle import judge
 
-RUNS = 12
+RUNS = 6
 SEED = 7
 
 
-@pytest.mark.slow
 async def test_killed_at_any_time_nothing_is_sent_unapproved_or_twice_and_nothing_acknowledged_is_lost(
     tmp_path: Path,
 ) -> None:
