@@ -110,16 +110,6 @@ def good_when(kind: str) -> str:
     return "True" if kind.endswith(_GOOD_ENDS) else ""
 
 
-def bad_conditions(thing: Thing) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the conditions that say something is wrong, with their paths, whatever version they were said of."""
-    return [
-        (p, c)
-        for p, c in _conditions(thing)
-        if (c.get("status") == "False" and text(c.get("type")) in GOOD_WHEN_TRUE)
-        or (c.get("status") == "True" and text(c.get("type")) in BAD_WHEN_TRUE)
-    ]
-
-
 def path_of_condition(thing: Thing, kind: str) -> str:
     """Return where the condition of a type stands, `status.conditions` where there is none."""
     table = thing.rows("status.conditions")

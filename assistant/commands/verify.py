@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from assistant.store.log import SessionStore
 
 BROKEN = 1
-MAX_SESSIONS = 1_000_000
 
 
 def verify(settings: Settings, name: str, export: Path | None, against: Path | None) -> int:

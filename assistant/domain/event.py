@@ -12,8 +12,6 @@ from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Decision, Outcome, Proposal
 
-SCHEMA_VERSION = 1
-
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TextIO
 
 from assistant.domain.case import Case
-from assistant.domain.event import Event, EvidenceAdded, RemediesSuggested
+from assistant.domain.event import Event, EvidenceAdded
 from assistant.domain.finding import Role
 from assistant.domain.ports import Clock
 from assistant.domain.proposal import Answer, Proposal, ProposalState
@@ -128,8 +128,3 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
         for item in case.answer.checked:
             lines += wrapped(one_line(item), first="  - ", rest="    ", width=width)
     return lines
-
-
-def is_chatter(event: Event) -> bool:
-    """Say whether a report at the end repeats this event anyway (for faces that print both)."""
-    return isinstance(event.payload, EvidenceAdded | RemediesSuggested)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from assistant.domain.event import Event
 from assistant.store.index import Hit, SessionRow
 from assistant.store.log import Loaded, SessionStore
-from assistant.store.recording import Recording, read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,3 @@ class StoreLibrary:
         """Return the latest sessions, those with the words of `query` anywhere in them."""
         rows = self._store.sessions(limit=limit, text=query)
         return [LibraryRow(row, self._store.interrupted(row)) for row in rows]
-
-
-def open_recording(path: Path) -> Recording:
-    """Read a recording file for replay. Raises RecordingError."""
-    return read_file(path)

@@ -206,16 +206,6 @@ def tolerated(tolerations: list[Mapping[str, Any]], taint: Taint) -> bool:
     return False
 
 
-def nodes_of(piece: Thing, nodes: list[Thing]) -> list[str]:
-    """Return the names of the nodes that a slice is for: the one it names, else those its selector takes."""
-    name = piece.text("spec.nodeName")
-    if name:
-        return [name]
-    if piece.at("spec.allNodes") is True:
-        return [n.name for n in nodes]
-    return [n.name for n in nodes if piece.map("spec.nodeSelector") and selected(piece.at("spec.nodeSelector"), n)]
-
-
 def named_nodes(selector: object) -> list[str]:
     """Return the node names that a node selector lists, as an allocation on one node has them."""
     return [
