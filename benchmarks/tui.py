@@ -1,4 +1,4 @@
-"""What the terminal costs, beside the same done by an empty Textual app: `python -m benchmarks.tui [repeats]`.
+"""What the terminal costs, beside an empty Textual app: `python -m benchmarks.tui [--repeats N] [--paint]`.
 
 First paint is wall time on a pty up to the first full frame; the rest is CPU time of this process (`process_time`),
 because a shared machine's wall clock says little. Ratios and absolute numbers are printed; nothing passes or fails.
@@ -6,6 +6,7 @@ because a shared machine's wall clock says little. Ratios and absolute numbers a
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import pty
@@ -127,17 +128,20 @@ async def run(screen: object, action: str) -> None:
 
 def main() -> None:
     """Print everything."""
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--paint", action="store_true", help="the first paint only")
+    given = parser.parse_args()
     first_paint(OURS, b"connecting")
     empty, ours = [], []
-    for _ in range(repeats):
+    for _ in range(given.repeats):
         empty.append(first_paint(EMPTY, b"PAINTED"))
         ours.append(first_paint(OURS, b"connecting"))
     a, b = statistics.median(empty), statistics.median(ours)
     print(f"first paint: empty app {a * 1000:.0f} ms, ours {b * 1000:.0f} ms")
     print(f"             ratio {b / a:.2f} of medians, {min(ours) / min(empty):.2f} of the best")
     print(f"heavy libraries loaded with the app: {' '.join(heavy_modules()) or 'none'}")
-    if "--paint" not in sys.argv:
+    if not given.paint:
         asyncio.run(live())
 
 

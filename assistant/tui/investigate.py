@@ -68,7 +68,9 @@ class InvestigateScreen(CaseScreen):
 
     def on_mount(self) -> None:
         """Bring the rest after the first frame."""
-        self.call_after_refresh(self._furnish)
+        # While an app starts it paints nothing (it is in a batch until its messages are looked at): what is asked for
+        # after a refresh already now comes before there is one to see.
+        self.app.call_later(self.call_after_refresh, self._furnish)
 
     async def _furnish(self) -> None:
         """Put panes and prompt in the place of the first frame's rows, then hand over what was typed meanwhile."""

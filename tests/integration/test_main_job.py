@@ -136,3 +136,13 @@ def test_every_shipped_recording_replays_to_its_end(tmp_path: Path) -> None:
         case = fold(recording.events)
         assert case.root_causes, path
         assert [p for p in case.proposals if p.verified and p.verified.healing is Healing.FIXED], path
+
+
+def test_the_first_frame_is_painted_before_the_panes_are_made(tmp_path: Path) -> None:
+    with Terminal("practice", "missing-image", home=tmp_path) as terminal:
+        terminal.wait_for("ask what is wrong")
+        raw = bytes(terminal.raw)
+        terminal.press("ctrl+q")
+        terminal.wait_end()
+    edge = raw.find("│".encode())
+    assert 0 <= raw.find(b"connecting") < (edge if edge >= 0 else len(raw)), "the first frame came with the panes"
