@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := assistant agents tests benchmarks recordings
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Three at once on two cores: the tests wait for processes and sockets for a third of their time.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 .PHONY: practice check test long lint types contracts tools lock screens clean
 
