@@ -141,3 +141,12 @@ def test_our_dependencies_run_no_code_at_interpreter_start() -> None:
     folder = Path(sysconfig.get_path("purelib"))
     unknown = [path.name for path in folder.glob("*.pth") if not known.match(path.stem)]
     assert not unknown
+
+
+def test_the_models_library_is_loaded_in_one_place_only() -> None:
+    """It changes the process (environment, price list, event hooks), so that only `load` may import it."""
+    loads = re.compile(r"""^\s*(?:import|from) litellm\b|import_module\(["']litellm""", re.MULTILINE)
+    found = [
+        path.relative_to(ROOT).as_posix() for path in sources("assistant", "agents") if loads.search(path.read_text())
+    ]
+    assert found == ["agents/model/library.py"]
