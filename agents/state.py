@@ -5,12 +5,12 @@ What cannot be stored (mind, gate, recorder, clock) travels beside it, in `Parts
 
 from __future__ import annotations
 
-import asyncio
 import operator
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypedDict, TypeVar
 
+from agents.deadline import OverdueError, within
 from agents.mind import Mind
 from assistant.domain.event import BudgetReached, Used
 from assistant.domain.ports import Clock, Gate, Recorder, Turn
@@ -99,17 +99,9 @@ class Parts:
     async def within(self, work: Coroutine[Any, Any, T], *, closing: bool = False) -> T:
         """Await `work` for as long as the turn may still think. Raises BudgetError after that."""
         left = self.budget.deadline - self.clock.monotonic() + self.limits.closing_seconds * closing
-        task = asyncio.ensure_future(work)
-        alarm = asyncio.ensure_future(self.clock.sleep(max(left, 0.0)))
         try:
-            await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-        finally:
-            alarm.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        text = f"The investigation took longer than {self.limits.seconds:.0f} seconds."
-        self.bound("seconds", self.limits.seconds, text)
-        raise BudgetError(text, "Ask a narrower question, or raise the bound.")
+            return await within(work, left, self.clock)
+        except OverdueError as error:
+            text = f"The investigation took longer than {self.limits.seconds:.0f} seconds."
+            self.bound("seconds", self.limits.seconds, text)
+            raise BudgetError(text, "Ask a narrower question, or raise the bound.") from error

@@ -281,16 +281,21 @@ def log_lines(view: ClusterView, container: Container) -> list[tuple[Any, str]]:
 
 def sets_of(view: ClusterView, deployment: Thing) -> list[Thing]:
     """Return the ReplicaSets of a Deployment."""
-    memo = view.memo("sets", logs=False)
-    if "all" not in memo:
+    return owned_by(view, deployment, "replicasets.apps")
+
+
+def owned_by(view: ClusterView, owner: Thing, resource: str) -> list[Thing]:
+    """Return the objects of a kind that an object owns; indexed once a view."""
+    memo = view.memo("owned", logs=False)
+    if resource not in memo:
         index: dict[str, list[Thing]] = {}
-        for owned in view.all("replicasets.apps"):
-            owner = view.owner(owned)
-            if owner is not None:
-                index.setdefault(owner.key, []).append(owned)
-        memo["all"] = index
-    found: dict[str, list[Thing]] = memo["all"]
-    return found.get(deployment.key, [])
+        for owned in view.all(resource):
+            above = view.owner(owned)
+            if above is not None:
+                index.setdefault(above.key, []).append(owned)
+        memo[resource] = index
+    found: dict[str, list[Thing]] = memo[resource]
+    return found.get(owner.key, [])
 
 
 def previous_good(view: ClusterView, deployment: Thing) -> Thing | None:

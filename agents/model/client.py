@@ -6,11 +6,12 @@ requests without anybody seeing it (measured: 5 for `num_retries=2`).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from agents.deadline import OverdueError, within
 from agents.model.faults import may_try_again, retry_after_seconds, typed
 from agents.model.library import load, takes
 from agents.model.stream import Gathered, Noted
@@ -127,20 +128,12 @@ class ModelClient:
 
     async def _within(self, work: Any, seconds: float, gathered: Gathered, what: str) -> Any:
         """Await `work` for `seconds` of the clock, and never beyond the bound of the whole call."""
-        left = self._bounds.whole_seconds - gathered.seconds
-        task = asyncio.ensure_future(work)
-        alarm = asyncio.ensure_future(self._clock.sleep(max(0.0, min(seconds, left))))
+        seconds = max(0.0, min(seconds, self._bounds.whole_seconds - gathered.seconds))
         try:
-            await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-        finally:
-            alarm.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        text = f"{gathered.endpoint.place} did not send {what} for {min(seconds, left):.0f} s."
-        raise ModelTimeoutError(text, "Ask again, or choose another model.", said=gathered.text)
+            return await within(work, seconds, self._clock)
+        except OverdueError as error:
+            text = f"{gathered.endpoint.place} did not send {what} for {seconds:.0f} s."
+            raise ModelTimeoutError(text, "Ask again, or choose another model.", said=gathered.text) from error
 
 
 async def _iterate(stream: Any) -> AsyncGenerator[Any]:
@@ -155,11 +148,24 @@ async def _iterate(stream: Any) -> AsyncGenerator[Any]:
                 await close()
 
 
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _texts(name)
+            yield from _texts(each)
+    elif isinstance(value, Sequence):
+        for each in value:
+            yield from _texts(each)
+
+
 def _look_through(messages: Sequence[Message], tools: Sequence[Message]) -> None:
     # Everything was redacted before it got here. What is found now got past that, so nothing can be trusted to leave.
     for each in (*messages, *tools):
-        _, count = redact_text(str(dict(each)))
-        if count:
+        # As a whole, where names stand beside values, and each text as it stands, with its own line breaks.
+        texts = [json.dumps(dict(each), ensure_ascii=False, default=str), *_texts(each)]
+        if any(redact_text(text)[1] for text in texts):
             raise ModelSecretError(
                 "What would be sent to the model holds something that looks like a secret, so nothing was sent.",
                 "Report it with the session's id; the built-in expert's answer stands.",

@@ -63,8 +63,8 @@ def typed(
     """Return the error as ours; its detail is redacted and the key is not in it."""
     status, place = status_of(error), endpoint.place
     text = str(error)
-    if endpoint.api_key:
-        text = text.replace(endpoint.api_key, "[key]")
+    for secret in endpoint.secrets:
+        text = text.replace(secret, "[key]")
     detail = redact_text(safe(" ".join(text.split()), multiline=False))[0][:QUOTED_CHARACTERS]
     often = f" Tried {tries} times." if tries > 1 else ""
     if said:

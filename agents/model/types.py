@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from assistant.errors import ModelError
 
+MIN_SECRET_CHARACTERS: Final = 6
+"""Shorter values of headers (`sre`, `true`) are words, and taking them out would spoil the text."""
 Message = Mapping[str, Any]
 """One message as the chat completions protocol has it: `role`, `content`, and what belongs to tool calls."""
 
@@ -23,8 +26,18 @@ class Endpoint:
 
     @property
     def place(self) -> str:
-        """Return model and address for people."""
-        return f"{self.model} at {self.base_url}" if self.base_url else self.model
+        """Return model and address for people, without what an address may hold of credentials."""
+        where = urlsplit(self.base_url)
+        host = where.netloc.rpartition("@")[2]
+        return f"{self.model} at {where.scheme}://{host}{where.path}" if self.base_url else self.model
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return what no error and no log may hold: the key, the headers' values, credentials in the address."""
+        where = urlsplit(self.base_url)
+        inside = where.netloc.rpartition("@")[0] if "@" in where.netloc else ""
+        given = (self.api_key, *self.headers.values(), inside, where.password or "")
+        return tuple(sorted((text for text in given if len(text) >= MIN_SECRET_CHARACTERS), key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)

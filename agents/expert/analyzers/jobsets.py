@@ -14,6 +14,7 @@ from agents.expert.analyzers.statuses import MEANT, claim, judge, lasts, untouch
 from agents.expert.conditions import age_of, because, path_of_condition, stale
 from agents.expert.draft import Draft, Level
 from agents.expert.remedies import nearest, outside, set_path
+from agents.expert.workload import owned_by
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.view import ClusterView, Thing, when
 
@@ -85,23 +86,9 @@ def _with(draft: Draft, view: ClusterView, event: Thing) -> Draft:
     return replace(draft, citations=(*draft.citations, view.cite(event, "reason", "message")))
 
 
-def _jobs_of(view: ClusterView, jobset: Thing) -> list[Thing]:
-    """Return the Jobs of a JobSet; indexed once a view."""
-    memo = view.memo("jobs-of-sets", logs=False)
-    if "all" not in memo:
-        index: dict[str, list[Thing]] = {}
-        for job in view.all("jobs.batch"):
-            owner = view.owner(job)
-            if owner is not None:
-                index.setdefault(owner.key, []).append(job)
-        memo["all"] = index
-    found: dict[str, list[Thing]] = memo["all"]
-    return found.get(jobset.key, [])
-
-
 def _failed(view: ClusterView, jobset: Thing, field: str, words: str) -> Draft:
     """Name the Job that failed first: the others are taken down with it."""
-    jobs = _jobs_of(view, jobset)
+    jobs = owned_by(view, jobset, "jobs.batch")
     broken = [j for j in jobs if j.condition("Failed").get("status") == "True"]
     broken.sort(key=lambda j: when(j.condition("Failed").get("lastTransitionTime")) or j.created)
     first = f"; Job {broken[0].name} failed first" if broken else ""
@@ -152,7 +139,7 @@ def _in_order(view: ClusterView, jobset: Thing, first: int) -> Draft:
         0.75,
         (fix,),
         ("spec.startupPolicy", "status.replicatedJobsStatus"),
-        more=[j.key for j in _jobs_of(view, jobset)],
+        more=[j.key for j in owned_by(view, jobset, "jobs.batch")],
     )
 
 

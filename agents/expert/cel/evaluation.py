@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final, NoReturn
@@ -143,34 +143,23 @@ def _present(of: Any, key: str) -> bool:
 
 
 def _logic(word: str, left: Node, right: Node, names: Mapping[str, Any]) -> bool:
-    """Return `left && right` or `left || right`: one side that decides makes an error of the other one harmless."""
-    decides = word == "||"
-    trouble: Exception | None = None
-    for side in (left, right):
-        try:
-            value = _value(side, names)
-        except (SelectorError, NotEvaluatedError) as error:
-            # What is not evaluated may be an error or not, so it is the stronger of the two.
-            trouble = error if trouble is None or isinstance(error, NotEvaluatedError) else trouble
-            continue
-        if isinstance(value, bool) and value is decides:
-            return decides
-        if not isinstance(value, bool):
-            trouble = trouble or SelectorError(f"no such overload: {word}")
-    if trouble is not None:
-        raise trouble
-    return not decides
+    return _decided(word == "||", word, ((side, names) for side in (left, right)))
 
 
 def _fold(word: str, of: Any, name: str, test: Node, names: Mapping[str, Any]) -> bool:
     if not isinstance(of, list | dict):
         _no_overload(word)
-    decides = word == "exists"
+    return _decided(word == "exists", word, ((test, {**names, name: item}) for item in of))
+
+
+def _decided(decides: bool, word: str, tests: Iterable[tuple[Node, Mapping[str, Any]]]) -> bool:
+    """Return whether any test is `decides`, else its opposite: one that decides makes errors of the others harmless."""
     trouble: Exception | None = None
-    for item in of:
+    for test, names in tests:
         try:
-            value = _value(test, {**names, name: item})
+            value = _value(test, names)
         except (SelectorError, NotEvaluatedError) as error:
+            # What is not evaluated may be an error or not, so it is the stronger of the two.
             trouble = error if trouble is None or isinstance(error, NotEvaluatedError) else trouble
             continue
         if isinstance(value, bool) and value is decides:

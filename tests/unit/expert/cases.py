@@ -77,3 +77,10 @@ def check_undecided(build: Build) -> None:
     result = scan(build(), "what is wrong?")
     assert result.verdict is Verdict.UNDETERMINED, told(result)
     assert not result.roots
+
+
+def check_first_fix(build: Build, value: str) -> None:
+    """The first fix is a request that holds the computed value."""
+    action = scan(build()).roots[0].draft.fixes[0].action
+    assert action is not None
+    assert value in action.body

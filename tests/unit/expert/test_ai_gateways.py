@@ -10,7 +10,7 @@ from agents.expert.causes import scan
 from assistant.domain.finding import Role
 from assistant.domain.view import ClusterView
 
-from .cases import Table, check, check_healthy, check_undecided, told
+from .cases import Table, check, check_first_fix, check_healthy, check_undecided, told
 from .gateway_objects import (
     AGENT,
     AI,
@@ -317,9 +317,7 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
     ],
 )
 def test_the_first_fix_holds_the_computed_value(build: Any, value: str) -> None:
-    action = scan(build()).roots[0].draft.fixes[0].action
-    assert action is not None
-    assert value in action.body
+    check_first_fix(build, value)
 
 
 def test_not_accepted_with_status_false_is_a_rejection() -> None:

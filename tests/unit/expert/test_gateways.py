@@ -14,7 +14,7 @@ from assistant.domain.finding import Role, Verdict
 from assistant.domain.view import ClusterView
 
 from . import test_ai_gateways, test_inference, test_proxy_logs, test_routes
-from .cases import Table, check, check_healthy, check_undecided, told
+from .cases import Table, check, check_first_fix, check_healthy, check_undecided, told
 from .gateway_objects import (
     CONTROLLER,
     ENVOY,
@@ -331,9 +331,7 @@ def test_the_fault_is_the_only_root_cause(name: str) -> None:
     ],
 )
 def test_the_first_fix_holds_the_computed_value(build: Any, value: str) -> None:
-    action = scan(build()).roots[0].draft.fixes[0].action
-    assert action is not None
-    assert value in action.body
+    check_first_fix(build, value)
 
 
 def test_the_controller_that_is_missing_is_named() -> None:

@@ -350,6 +350,32 @@ class TestWhatLeaves:
                 await ModelClient([server.endpoint()], Clock()).call(messages, tools)
             assert server.asked == []
 
+    async def test_is_nothing_when_a_secret_goes_over_several_lines_or_stands_deep_inside(self) -> None:
+        key = (
+            "-----BEGIN "
+            + "PRIVATE KEY-----\n"
+            + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n" * 4
+            + "-----END "
+            + "PRIVATE KEY-----"
+        )
+        held = "db:\n  password: |\n    " + "hunter2-of-nobody-99\n"
+        async with serving(GOOD) as server:
+            for secret in (key, held):
+                deep = [{"role": "tool", "content": [{"type": "text", "text": f"found\n{secret}\nend"}]}]
+                with pytest.raises(ModelSecretError):
+                    await ModelClient([server.endpoint()], Clock()).call(deep)
+            assert server.asked == []
+
+    async def test_is_no_credential_of_the_address_or_a_header_in_an_error(self) -> None:
+        hidden = ("user-of-" + "nobody:pass-of-nobody", "header-of-" + "nobody")
+        async with serving(fails(400, f"bad request with {hidden[1]} from {hidden[0]}")) as server:
+            address = server.url.replace("http://", f"http://{hidden[0]}@")
+            with pytest.raises(ModelCallError) as caught:
+                await ask(Endpoint("openai/m", address, "k-" + "of-nobody", {"x-key": hidden[1]}))
+        text = f"{caught.value.meaning} {caught.value.detail}"
+        assert "127.0.0.1" in text
+        assert not [each for each in (*hidden, "pass-of-nobody") if each in text]
+
     async def test_is_no_key_in_any_log(
         self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
