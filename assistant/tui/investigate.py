@@ -52,6 +52,7 @@ class InvestigateScreen(CaseScreen):
         self._share = 1
         self._made: Transcript | None = None
         self._furnished = False
+        self._first: Row | None = None
         self._early: list[events.Key | events.Paste] = []
         self._offered = ""
 
@@ -60,7 +61,8 @@ class InvestigateScreen(CaseScreen):
         width = self.app.size.width
         yield Row(self.identity(), id="identity")
         yield Rule()
-        yield Row(*self._welcome(), id="body")
+        self._first = Row(*self._welcome(), id="body")
+        yield self._first
         yield Rule()
         yield Row(self._early_line(), id="early")
         yield Row(self.status(), id="status")
@@ -77,6 +79,8 @@ class InvestigateScreen(CaseScreen):
         from assistant.tui.caseview import CaseBody
         from assistant.tui.prompt import Prompt
 
+        # From here until the panes stand there is nothing to draw on, and the app's timers go on.
+        self._first = None
         with self.app.batch_update():
             await self.query("#body, #early").remove()
             rules = list(self.query(Rule))
@@ -175,8 +179,9 @@ class InvestigateScreen(CaseScreen):
         if not self.drawable:
             return
         if not self._furnished:
-            self.query_one("#body", Row).show(*self._welcome())
-            self.refresh_rows()
+            if self._first is not None:
+                self._first.show(*self._welcome())
+                self.refresh_rows()
             return
         if not self.host.opened:
             # The domain is not imported before the first frame, and there is nothing to fold yet.

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.app import ComposeResult
 
 from assistant.domain import event as ev
 from assistant.errors import ClusterError
 from assistant.tui.app import PilothouseApp
 from assistant.tui.approvals import ApprovalsScreen
+from assistant.tui.caseview import CaseBody
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS, Place, as_markdown, clashes
 from assistant.tui.lines import Tone
@@ -401,6 +403,26 @@ async def test_text_typed_during_the_first_frame_is_shown_and_arrives_in_the_pro
         await settled(pilot, clock)
         assert session.asked == ["why: a?"]
         assert screen.prompt.text == "next"
+
+
+async def test_a_tick_while_the_panes_take_the_first_frames_place_draws_on_neither(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = StillClock()
+    app, _ = built(clock)
+    ticks: list[str] = []
+    compose = CaseBody.compose
+
+    def tick(body: CaseBody) -> ComposeResult:
+        ticks.append(str(body.id))
+        app.draw()
+        return compose(body)
+
+    monkeypatch.setattr(CaseBody, "compose", tick)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot, clock)
+        assert ticks == ["body"]
+        assert "ask what is wrong" in screen_text(app)
 
 
 @pytest.mark.parametrize("mode", ["investigate", "approvals", "sessions"])
