@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -10,10 +11,10 @@ from langgraph.types import Command
 from agents.mind import Conclusion
 from agents.state import Parts, TurnState
 from assistant.domain.action import Remedy
-from assistant.domain.event import Noted, Proposed
+from assistant.domain.event import Noted, Proposed, RemediesSuggested
 from assistant.domain.proposal import Origin
-from assistant.errors import GateError
-from assistant.wire import convert
+from assistant.errors import BudgetError, GateError
+from assistant.wire import convert, to_builtins
 
 CLIENT = "pilothouse"
 
@@ -25,6 +26,9 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
     conclusion = convert(Conclusion, state["conclusion"])
     tried = list(state.get("tried", []))
     feedback = state.get("feedback", "")
+    changed: dict[str, Any] = {}
+    if gate is not None and feedback:
+        conclusion, changed = await _revised(conclusion, state, feedback, parts)
     while gate is not None:
         remedy = choose(conclusion.remedies, tried, state.get("applied", []))
         if remedy is None or remedy.action is None:
@@ -47,10 +51,27 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
             continue
         parts.recorder.emit(Proposed(proposal))
         update: dict[str, Any] = {"tried": tried, "remedy": remedy.id, "proposal": proposal.id, "feedback": ""}
-        return Command(update=update, goto="approval")
+        return Command(update=changed | update, goto="approval")
     if feedback:
         parts.recorder.emit(Noted(f"Denied ({feedback}). There is no other suggestion; say what you want instead."))
-    return Command(update={"tried": tried, "feedback": ""}, goto="settle")
+    return Command(update=changed | {"tried": tried, "feedback": ""}, goto="settle")
+
+
+async def _revised(
+    conclusion: Conclusion, state: TurnState, feedback: str, parts: Parts
+) -> tuple[Conclusion, dict[str, Any]]:
+    """Let the mind answer what the person said; what it suggests then comes before all other suggestions."""
+    turn = parts.directed(state.get("directions", []))
+    try:
+        thought = parts.mind.revise(turn, conclusion, state.get("remedy", ""), feedback, parts.recorder)
+        remedies = await parts.within(thought, closing=True)
+    except BudgetError:
+        return conclusion, {}
+    if not remedies:
+        return conclusion, {}
+    revised = replace(conclusion, remedies=(*remedies, *conclusion.remedies))
+    parts.recorder.emit(RemediesSuggested(revised.remedies))
+    return revised, {"conclusion": to_builtins(revised)}
 
 
 def choose(remedies: tuple[Remedy, ...], tried: list[str], applied: list[str]) -> Remedy | None:

@@ -54,6 +54,19 @@ class Mind(Protocol):
         """Link and rank what all steps found, and say what would mend it."""
         ...
 
+    def standing(self, turn: Turn) -> Conclusion | None:
+        """Return what already stands where `conclude` could not come to its end in time; None where nothing does."""
+        ...
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        """Return further remedies after a person denied one (its id) and said why; none where there is no other idea.
+
+        Their ids go on from those of the conclusion.
+        """
+        ...
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> Verified:

@@ -40,7 +40,7 @@ async def _enough(state: TurnState, parts: Parts, directions: list[str]) -> Goto
         thought = parts.mind.conclude(parts.directed(directions), found, parts.recorder)
         conclusion = await parts.within(thought, closing=True)
     except BudgetError as error:
-        return _report(_cut(found, error, parts), directions)
+        return _report(parts.mind.standing(parts.turn) or _cut(found, error, parts), directions)
     looked = set(state.get("looked", []))
     again = [step.id for step in conclusion.more if step.id in looked]
     if again:

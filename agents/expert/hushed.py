@@ -40,6 +40,10 @@ class Hushed:
         """Return evidence that is not on record."""
         return Evidence("", citation.request, citation.quote, NEVER, "", len(citation.body), citation.target)
 
+    def keep(self, text: str) -> str:
+        """Keep nothing: what is only looked at again is not on record."""
+        return ""
+
     def new_call(self) -> str:
         """Return a call id that is not used up."""
         return ""

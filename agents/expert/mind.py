@@ -15,6 +15,7 @@ from agents.expert.numbering import evidence_of, findings_of, outside_of, remedi
 from agents.expert.question import asks_for_the_other, remark
 from agents.expert.reading import abroad_of, logs_of, reads_of
 from agents.mind import Conclusion
+from assistant.domain.action import Remedy
 from assistant.domain.event import Healing, ToolEnded, ToolStarted, Verified
 from assistant.domain.finding import Finding, Role, Verdict
 from assistant.domain.plan import Step
@@ -90,6 +91,16 @@ class ExpertMind:
         if result.roots:
             self._told[turn.number] = key_of_target(result.roots[0].draft)
         return conclusion(result, recorder, turn.namespace, remark(view, turn.question))
+
+    def standing(self, turn: Turn) -> Conclusion | None:
+        """Return nothing: rules are done when they are."""
+        return None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        """Return nothing: all that rules can suggest is in the conclusion already."""
+        return ()
 
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = VERIFY_SECONDS

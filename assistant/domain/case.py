@@ -11,6 +11,7 @@ from assistant.domain import event as ev
 from assistant.domain.action import Remedy
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role
+from assistant.domain.hypothesis import Hypothesis
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Answer, Decision, Outcome, Proposal, ProposalState
 
@@ -56,6 +57,30 @@ class ProposalCase:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What language models have cost. `unpriced` counts the calls whose price is not known; they are not in the sum."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Return all tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, call: ev.ModelCalled) -> Spent:
+        """Return the sum with one more call."""
+        known = call.cost_usd >= 0
+        return Spent(
+            self.calls + 1, self.prompt_tokens + call.prompt_tokens, self.completion_tokens + call.completion_tokens,
+            self.cost_usd + (call.cost_usd if known else 0.0), self.unpriced + (not known),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One block of the transcript, in order. `ref` is the id of the tool call or proposal that it shows."""
 
@@ -83,10 +108,15 @@ class Case:
     evidence: tuple[Evidence, ...] = ()
     findings: tuple[Finding, ...] = ()
     remedies: tuple[Remedy, ...] = ()
+    board: tuple[Hypothesis, ...] = ()
+    opinion: ev.OpinionGiven | None = None
     answer: ev.Answered | None = None
     proposals: tuple[ProposalCase, ...] = ()
     transcript: tuple[Entry, ...] = ()
     used: ev.Used = field(default_factory=lambda: ev.Used(0.0, 0))
+    spent: Spent = Spent()
+    """Of the whole session; `spent_turn` is of the turn."""
+    spent_turn: Spent = Spent()
     errors: tuple[ev.ErrorRaised, ...] = ()
     cluster_lost: str = ""
     stopped: str = ""
@@ -159,7 +189,7 @@ def _fold(case: Case, event: ev.Event) -> Case:
         case ev.Asked():
             fresh = replace(
                 case, turn=payload.turn, question=payload.text, namespace=payload.namespace, running=True, stopped="",
-                plan=(), findings=(), remedies=(), answer=None,
+                plan=(), findings=(), remedies=(), board=(), opinion=None, answer=None, spent_turn=Spent(),
             )  # fmt: skip
             return _entry(fresh, event)
         case ev.PlanMade():
@@ -175,6 +205,17 @@ def _fold(case: Case, event: ev.Event) -> Case:
             return replace(case, findings=payload.findings)
         case ev.RemediesSuggested():
             return replace(case, remedies=payload.remedies)
+        case ev.BoardMade():
+            marks = {h.id: h.mark for h in case.board}
+            return replace(case, board=tuple(replace(h, mark=marks.get(h.id, h.mark)) for h in payload.hypotheses))
+        case ev.HypothesisMarked():
+            board = tuple(replace(h, mark=payload.mark) if h.id == payload.hypothesis else h for h in case.board)
+            return _entry(replace(case, board=board), event)
+        case ev.OpinionGiven():
+            return _entry(replace(case, opinion=payload), event)
+        case ev.ModelCalled():
+            told = replace(case, spent=case.spent.plus(payload), spent_turn=case.spent_turn.plus(payload))
+            return _entry(told, event)
         case ev.Answered():
             return _entry(replace(case, answer=payload), event)
         case ev.Proposed() | ev.Decided() | ev.Sending() | ev.Concluded() | ev.Verified() | ev.UndoOffered():
@@ -195,7 +236,7 @@ def _fold(case: Case, event: ev.Event) -> Case:
             return _entry(replace(case, running=False, closed=payload.result), event)
         case ev.Resumed():
             return _entry(replace(case, running=payload.continues, closed=""), event)
-        case ev.Noted() | ev.Steered() | ev.BudgetReached() | ev.ModelCalled():
+        case ev.Noted() | ev.Steered() | ev.BudgetReached():
             return _entry(case, event)
         case _:
             assert_never(payload)

@@ -11,6 +11,10 @@ from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Decision, Outcome, Proposal
+from assistant.domain.thinking import BoardMade as BoardMade
+from assistant.domain.thinking import HypothesisMarked as HypothesisMarked
+from assistant.domain.thinking import ModelCalled as ModelCalled
+from assistant.domain.thinking import OpinionGiven as OpinionGiven
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +224,6 @@ class BudgetReached:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCalled:
-    """One call of a language model. `cost_usd` is negative when it is not known."""
-
-    model: str
-    purpose: str
-    prompt_digest: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Used:
     """What the session has cost so far, totals."""
 
@@ -308,6 +299,9 @@ Payload = (
     | ToolEnded
     | EvidenceAdded
     | FindingsRanked
+    | BoardMade
+    | HypothesisMarked
+    | OpinionGiven
     | RemediesSuggested
     | Answered
     | Proposed
@@ -341,6 +335,9 @@ KINDS: dict[str, type[Payload]] = {
     "tool_ended": ToolEnded,
     "evidence_added": EvidenceAdded,
     "findings_ranked": FindingsRanked,
+    "board_made": BoardMade,
+    "hypothesis_marked": HypothesisMarked,
+    "opinion_given": OpinionGiven,
     "remedies_suggested": RemediesSuggested,
     "answered": Answered,
     "proposed": Proposed,

@@ -38,7 +38,8 @@ class Finding:
 
     `confidence` is between 0 and 1. `evidence` holds evidence ids; a finding without any is shown as a guess.
     `explains` holds ids of the findings that follow from this one. `outside` says who must do what when no
-    change to the cluster mends it.
+    change to the cluster mends it. `by` is who claims it: "expert", a model's name, or both joined by " and ".
+    `unsupported` says why the evidence does not carry a model's claim, "" where it does.
     """
 
     id: str
@@ -52,3 +53,5 @@ class Finding:
     evidence: tuple[str, ...] = ()
     explains: tuple[str, ...] = ()
     outside: str = ""
+    by: str = "expert"
+    unsupported: str = ""

@@ -46,6 +46,10 @@ class Recorder(Protocol):
         """Record a fact and return it with its id; the same citation twice gives the same evidence."""
         ...
 
+    def keep(self, text: str) -> str:
+        """Keep a text beside the log, secrets taken out, and return the SHA-256 it is found under."""
+        ...
+
     def new_call(self) -> str:
         """Return a fresh tool-call id, unique in the session."""
         ...

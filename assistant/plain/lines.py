@@ -79,6 +79,10 @@ def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
             return [("finding", _finding(finding)) for finding in payload.findings]
         case ev.RemediesSuggested():
             return [("suggestion", _remedy(remedy)) for remedy in payload.remedies]
+        case ev.BoardMade():
+            return [("might be", f"{item.id} {one_line(item.cause)}") for item in payload.hypotheses]
+        case ev.OpinionGiven():
+            return [(f"{payload.mind} says, {payload.verdict.value}", payload.markdown)]
         case ev.Answered():
             return [(f"answer, {payload.verdict.value}", payload.markdown)]
         case ev.Proposed() | ev.Decided() | ev.Sending() | ev.Concluded() | ev.Verified() | ev.UndoOffered():
@@ -88,12 +92,14 @@ def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
 
 
 def _aside(
-    payload: ev.Steered | ev.Noted | ev.BudgetReached | ev.ModelCalled | ev.ErrorRaised | ev.ClusterLost
-    | ev.ClusterBack | ev.Stopped | ev.Resumed | ev.SessionClosed,
+    payload: ev.Steered | ev.HypothesisMarked | ev.Noted | ev.BudgetReached | ev.ModelCalled | ev.ErrorRaised
+    | ev.ClusterLost | ev.ClusterBack | ev.Stopped | ev.Resumed | ev.SessionClosed,
 ) -> tuple[str, str]:  # fmt: skip
     match payload:
         case ev.Steered():
             return "you direct", payload.text
+        case ev.HypothesisMarked():
+            return "you mark", f"{payload.hypothesis} {payload.mark.value}"
         case ev.Noted():
             return "warning" if payload.level == "warning" else "note", payload.text
         case ev.BudgetReached():

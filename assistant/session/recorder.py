@@ -116,6 +116,10 @@ class SessionRecorder:
         self.emit(ev.EvidenceAdded(fact, call))
         return fact
 
+    def keep(self, text: str) -> str:
+        """Keep a text beside the log, secrets taken out, and return the SHA-256 it is found under."""
+        return self._store.put_body(self.session, self._scrub.body(text)[0])
+
     def new_call(self) -> str:
         """Return a fresh tool-call id (T1, T2 and so on)."""
         self._calls += 1
@@ -203,6 +207,11 @@ class TurnRecorder:
         """Record a fact."""
         self._check()
         return self._recorder.cite(citation, call)
+
+    def keep(self, text: str) -> str:
+        """Keep a text beside the log."""
+        self._check()
+        return self._recorder.keep(text)
 
     def new_call(self) -> str:
         """Return a fresh tool-call id. Raises BudgetError when the turn has had all that it may have."""

@@ -189,6 +189,10 @@ class Transcript:
                 return [*space, head, *block(payload.text, Tone.STRONG, indent=2, ref=ref), BLANK]
             case ev.Steered():
                 return [line(("you, while it works: ", Tone.HEADING), payload.text, hang=2, ref=ref)]
+            case ev.HypothesisMarked():
+                return [line(("you: ", Tone.HEADING), f"{payload.hypothesis} {payload.mark.value}", ref=ref)]
+            case ev.OpinionGiven():
+                return self._opinion(payload, entry, ref)
             case ev.Answered():
                 return self._answer(payload, entry, ref)
             case ev.Noted():
@@ -219,6 +223,12 @@ class Transcript:
                 return proposal_lines(payload, entry, case)
             case _:
                 return []
+
+    def _opinion(self, payload: ev.OpinionGiven, entry: Entry, ref: str) -> list[Line]:
+        head = line(
+            (f"{payload.mind} ", Tone.HEADING), (clock(entry.at), Tone.MUTED), f"  {payload.verdict.value}", ref=ref
+        )
+        return [BLANK, head, *self._markdown(payload.markdown, ref), BLANK]
 
     def _answer(self, payload: ev.Answered, entry: Entry, ref: str) -> list[Line]:
         word = {"fault": Tone.BAD, "healthy": Tone.GOOD}.get(payload.verdict.value, Tone.WARN)

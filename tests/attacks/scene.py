@@ -269,6 +269,14 @@ class ObedientMind:
             found.append((error.meaning, f"GET {log}"))
         return found
 
+    def standing(self, turn: Turn) -> Conclusion | None:
+        return None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        return ()
+
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         said = self.attack.payload[:20_000]
         target = Target("v1", "Namespace", "", NAMESPACE)

@@ -21,6 +21,7 @@ from agents.graph import GraphWorkflow
 from agents.mind import Conclusion
 from assistant.cli import _print_error
 from assistant.domain import event as ev
+from assistant.domain.action import Remedy
 from assistant.domain.evidence import Citation, Evidence
 from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step
@@ -133,6 +134,14 @@ class LeakyMind:
         recorder.emit(ev.ToolEnded(call, True, text, 0.1, 1, text))
         recorder.emit(ev.ErrorRaised("cluster", text, text, text))
         return (replace(FINDING, id=step.id, summary=text, field=text, outside=text, evidence=(fact.id,)),)
+
+    def standing(self, turn: Turn) -> Conclusion | None:
+        return None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        return ()
 
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         texts = [text for text, _ in planted(self.offset)]

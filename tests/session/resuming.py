@@ -15,7 +15,7 @@ from pathlib import Path
 from agents.graph import GraphWorkflow
 from agents.mind import Conclusion
 from assistant.domain import event as ev
-from assistant.domain.action import Action
+from assistant.domain.action import Action, Remedy
 from assistant.domain.case import fold
 from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step
@@ -73,6 +73,14 @@ class Mind:
     async def investigate(self, turn: Turn, step: Step, recorder: Recorder) -> tuple[Finding, ...]:
         self.place.reach(step.id)
         return (FINDING,)
+
+    def standing(self, turn: Turn) -> Conclusion | None:
+        return None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        return ()
 
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         self.place.reach("conclude")

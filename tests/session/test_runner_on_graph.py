@@ -10,6 +10,7 @@ from pathlib import Path
 from agents.graph import GraphWorkflow
 from agents.mind import Conclusion
 from assistant.domain import event as ev
+from assistant.domain.action import Remedy
 from assistant.domain.case import fold
 from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step
@@ -34,6 +35,14 @@ class ScriptedMind:
         fact = recorder.cite(CITED, call)
         recorder.emit(ev.ToolEnded(call, True, "1 pod", 0.1))
         return (replace(FINDING, evidence=(fact.id,)),)
+
+    def standing(self, turn: Turn) -> Conclusion | None:
+        return None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        return ()
 
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         return Conclusion(Verdict.FAULT, found[:1], (REMEDY,), "The image does not exist [E1].")

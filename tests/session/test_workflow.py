@@ -18,6 +18,7 @@ from agents.mind import Conclusion
 from agents.state import Limits
 from assistant.domain import event as ev
 from assistant.domain.action import Remedy, RiskLevel
+from assistant.domain.canonical import sha256
 from assistant.domain.case import Case
 from assistant.domain.evidence import Citation, Evidence
 from assistant.domain.finding import Finding, Verdict
@@ -47,6 +48,9 @@ class ListRecorder:
 
     def cite(self, citation: Citation, call: str = "") -> Evidence:
         return Evidence("E1", citation.request, citation.quote, START, "0" * 64, 1)
+
+    def keep(self, text: str) -> str:
+        return sha256(text)
 
     def new_call(self) -> str:
         return "T1"
@@ -105,6 +109,14 @@ class Mind:
         if step.id in self.fails:
             raise self.fails[step.id]
         return (replace(FINDING, id=f"{step.id}.1"),)
+
+    def standing(self, turn: Turn) -> Conclusion | None:
+        return None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        return ()
 
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         self.questions.append(turn.question)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.cluster.client import ClusterClient, Patience
+from assistant.domain.canonical import sha256
 from assistant.domain.case import Case
 from assistant.domain.event import Event, Payload, ToolEnded, ToolWaiting
 from assistant.domain.evidence import Citation, Evidence
@@ -63,6 +64,9 @@ class Screen:
     def cite(self, citation: Citation, call: str = "") -> Evidence:
         digest = hashlib.sha256(citation.body.encode()).hexdigest()
         return Evidence("E1", citation.request, citation.quote, self.clock.now(), digest, len(citation.body))
+
+    def keep(self, text: str) -> str:
+        return sha256(text)
 
     def new_call(self) -> str:
         return f"T{len(self.events) + 1}"

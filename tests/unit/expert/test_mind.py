@@ -17,6 +17,7 @@ import yaml
 
 from agents.expert.mind import VERIFY_SECONDS, ExpertMind
 from assistant.cluster.client import ClusterClient
+from assistant.domain.canonical import sha256
 from assistant.domain.case import Case
 from assistant.domain.event import Healing, Payload, ToolEnded
 from assistant.domain.evidence import Citation, Evidence
@@ -42,6 +43,9 @@ class Log:
         key = (citation.request, citation.quote, citation.body)
         fact = Evidence(f"E{len(self.facts) + 1}", *key[:2], datetime(2026, 1, 1, tzinfo=UTC), "0" * 64, len(key[2]))
         return self.facts.setdefault(key, fact)
+
+    def keep(self, text: str) -> str:
+        return sha256(text)
 
     def new_call(self) -> str:
         return f"C{len(self.events)}"

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from assistant.cluster.client import ClusterClient
+from assistant.domain.canonical import sha256
 from assistant.domain.case import Case
 from assistant.domain.event import Payload, ToolEnded, ToolStarted
 from assistant.domain.evidence import Citation, Evidence
@@ -40,6 +41,9 @@ class Notes:
         return Evidence(
             "E1", citation.request, citation.quote, datetime(2026, 1, 1, tzinfo=UTC), digest, len(citation.body)
         )
+
+    def keep(self, text: str) -> str:
+        return sha256(text)
 
     def new_call(self) -> str:
         return f"C{len(self.events)}"
