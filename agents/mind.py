@@ -19,7 +19,7 @@ class Conclusion:
     `findings` are linked, ranked and numbered F1…; `remedies` are numbered A1…, the one to consider first in front.
     `checked` says in plain words what was looked at (shown where nothing is wrong). `more` holds further steps that
     the mind wants before it answers; it is empty when the answer stands. `remark` is what had to be said about the
-    question itself; the Markdown begins with it.
+    question itself; the Markdown begins with it. `by` is whose answer it is, "" for the mind that was asked.
     """
 
     verdict: Verdict
@@ -29,6 +29,7 @@ class Conclusion:
     checked: tuple[str, ...] = ()
     more: tuple[Step, ...] = ()
     remark: str = ""
+    by: str = ""
 
 
 class Mind(Protocol):

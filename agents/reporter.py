@@ -21,7 +21,7 @@ async def reporter(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
     if recorder.case.answer is None:
         recorder.emit(FindingsRanked(conclusion.findings))
         recorder.emit(RemediesSuggested(conclusion.remedies))
-        name = parts.mind.name
+        name = conclusion.by or parts.mind.name
         recorder.emit(Answered(conclusion.markdown, conclusion.verdict, name, conclusion.checked, conclusion.remark))
     changes = any(remedy.action for remedy in conclusion.remedies)
     propose = parts.turn.propose and parts.gate is not None and changes

@@ -56,7 +56,7 @@ def answer(
             if beside:
                 parts.append("**Also wrong**, and not what was asked about:")
                 parts += [_root(f, findings, told.get(f.id)) for f in beside]
-            parts.append(_what_to_do(remedies, roots))
+            parts.append(what_to_do(remedies, roots))
     notes = [f for f in findings if f.role is Role.NOTE][:LISTED]
     if notes and scan.verdict is not Verdict.UNDETERMINED:
         parts.append("Also seen, and not the cause:\n\n" + "\n".join(f"- {plain(f.summary)} {cited(f)}" for f in notes))
@@ -86,7 +86,8 @@ def _headed(finding: Finding) -> str:
     return f"**{plain(str(target))}**: {summary}"
 
 
-def _what_to_do(remedies: tuple[Remedy, ...], roots: list[Finding]) -> str:
+def what_to_do(remedies: tuple[Remedy, ...], roots: list[Finding]) -> str:
+    """Return the remedies as a numbered list, or who has to do what outside the cluster."""
     if not remedies:
         return "\n".join(f"Outside the cluster: {plain(f.outside)}." for f in roots if f.outside)
     lines = ["What to do:", ""]

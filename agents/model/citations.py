@@ -40,11 +40,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An answer after the check. `faults` are those of its text and of what it ruled out."""
+    """An answer after the check. `faults` are those of its text and of what it ruled out; `unknown` ids in the text."""
 
     answer: ModelAnswer
     causes: tuple[Judged, ...]
     faults: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -65,16 +66,13 @@ class Checked:
 def check(answer: ModelAnswer, shown: Mapping[str, Shown]) -> Checked:
     """Judge every cause, every thing ruled out and every id in the text."""
     causes = tuple(_judged(cause, shown) for cause in answer.causes)
-    faults = [
-        f"[{name}] in the text is no evidence"
-        for name in dict.fromkeys(_CITED.findall(answer.text))
-        if name not in shown
-    ]
+    unknown = tuple(name for name in dict.fromkeys(_CITED.findall(answer.text)) if name not in shown)
+    faults = [f"[{name}] in the text is no evidence" for name in unknown]
     for ruled in answer.ruled_out:
         faults += [
             f"ruled out {ruled.what[:60]!r}: {fault}" for each in ruled.evidence if (fault := _fault(each, shown))
         ]
-    return Checked(answer, causes, tuple(faults))
+    return Checked(answer, causes, tuple(faults), unknown)
 
 
 def _judged(cause: Cause, shown: Mapping[str, Shown]) -> Judged:

@@ -66,7 +66,9 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. `model` is who answered as the server says; `asked` is the endpoint's name.
+    """One answer. `model` is who answered as the server says.
+
+    `asked` is the endpoint's name, `endpoint` its model and address for people.
 
     `cut` says why the stream was closed early, "" where it came to its end. Tokens are the server's, or `estimated`
     here where it told none. `cost_usd` is -1 where the price is not known. `waited_seconds` went by between tries.
@@ -85,6 +87,7 @@ class Reply:
     cut: str = ""
     tries: int = 1
     waited_seconds: float = 0.0
+    endpoint: str = ""
 
     @property
     def empty(self) -> bool:

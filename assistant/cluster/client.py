@@ -1,8 +1,8 @@
 """Asynchronous reader of the gate's data side: JSON, lists in chunks, logs and raw bytes, with typed errors.
 
 It speaks plain HTTP: the models of the official client cost 60 to 85 times the decoding time (measured).
-It cannot write: there is no method for it. What fails is tried again as `assistant/policy/retry.py` says, and whoever
-asked is told of every wait.
+It cannot write: the one method that sends a body asks for a dry run, and the gate holds what does not. What fails is
+tried again as `assistant/policy/retry.py` says, and whoever asked is told of every wait.
 """
 
 from __future__ import annotations
@@ -220,6 +220,28 @@ class ClusterClient:
         if not isinstance(value, dict):
             raise not_json(reply, "The answer is not a JSON object.")
         return value
+
+    async def try_patch(self, path: str, patch: str, content_type: str) -> None:
+        """Have the server try a patch without keeping it. Raises ClusterError with the reason where it refuses.
+
+        Asked once: what a webhook does in a dry run is its own business, so it is not asked again by itself.
+        """
+        url = self._base.with_path(path).with_query({"dryRun": "All"})
+        headers = {"Accept": ACCEPT, "Content-Type": content_type}
+        try:
+            async with self._slots, asyncio.timeout(self._patience.first_byte):
+                self.requests += 1
+                async with self._open().patch(
+                    url, data=patch.encode(), headers=headers, allow_redirects=False
+                ) as answer:
+                    data = await answer.read()
+        except TimeoutError as error:
+            raise ClusterError("The cluster did not answer the dry run in time.", "Try again.") from error
+        except aiohttp.ClientError as error:
+            text = "The connection to the gate or the cluster broke."
+            raise ClusterError(text, "Try again.", detail=f"{type(error).__name__}: {error}"[:300]) from error
+        if answer.status != 200:
+            raise error_of(Reply(answer.status, answer.headers, data, False))
 
     async def list(self, path: str, query: Mapping[str, str] | None = None, *, told: Told | None = None) -> Listing:
         """Read a whole list in chunks, see `read_list`."""

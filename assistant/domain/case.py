@@ -71,6 +71,14 @@ class Spent:
         """Return all tokens."""
         return self.prompt_tokens + self.completion_tokens
 
+    def and_also(self, other: Spent) -> Spent:
+        """Return the sum of both."""
+        return Spent(
+            self.calls + other.calls, self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens, self.cost_usd + other.cost_usd,
+            self.unpriced + other.unpriced,
+        )  # fmt: skip
+
     def plus(self, call: ev.ModelCalled) -> Spent:
         """Return the sum with one more call."""
         known = call.cost_usd >= 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +71,7 @@ class Server:
     headers: list[dict[str, str]] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    think: Callable[[dict[str, Any]], Says] | None = None
 
     def endpoint(self, model: str = "openai/m", **more: Any) -> Endpoint:
         return Endpoint(model, self.url, **{"api_key": "k-" + "of-nobody", **more})
@@ -78,7 +79,10 @@ class Server:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
-        says = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if self.think is not None:
+            says = self.think(self.asked[-1])
+        else:
+            says = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         response = web.StreamResponse(
             status=says.status, headers={"Content-Type": says.content_type, **dict(says.headers)}
         )

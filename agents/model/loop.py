@@ -1,0 +1,289 @@
+"""The bounded conversation of one turn: ask, carry out what is asked for, check the answer, have it mended once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agents.model import answer, definitions, prompts
+from agents.model.board import supposed
+from agents.model.budget import Allowance, price_unknown, reached
+from agents.model.casefile import CaseFile
+from agents.model.change import written
+from agents.model.citations import Checked, check
+from agents.model.client import ModelClient
+from agents.model.reading import Reader
+from agents.model.tools import Result, Toolbox, UnansweredError
+from agents.model.types import Message, ModelCallError, ModelContextError, Reply, ToolCall
+from assistant.domain.action import Remedy
+from assistant.domain.case import Spent
+from assistant.domain.event import BoardMade, BudgetReached, ModelCalled, Noted, ToolEnded, ToolStarted
+from assistant.domain.ports import Clock, Recorder
+from assistant.policy.redact import redact_text
+
+CHARACTERS_A_TOKEN: Final = 3.2
+"""For planning the next call only; what is counted is what the server says."""
+SAME_CALL: Final = 3
+LAST_SHARE: Final = 0.75
+"""Of the time: whoever has not answered by then is asked to."""
+CALLS_FOR_ANSWERING: Final = 2
+"""Calls that are kept for the answer and for mending it."""
+SILENT: Final = 2
+"""Replies without an answer and without a call that are put up with."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it. Without `checked` there is no answer, and `failure` says why; `error` is the client's own."""
+
+    checked: Checked | None = None
+    remedies: list[Remedy] = field(default_factory=list)
+    failure: str = ""
+    error: ModelCallError | None = None
+
+
+@dataclass(slots=True)
+class Loop:
+    """One turn with a model. `day` returns what all sessions of the day have used before this one."""
+
+    client: ModelClient
+    model: str
+    case: CaseFile
+    toolbox: Toolbox
+    reader: Reader
+    recorder: Recorder
+    clock: Clock
+    allowance: Allowance
+    day: Callable[[], Spent]
+    purpose: str = "diagnose"
+    prompts: Sequence[str] = prompts.THINKING
+    tools: Sequence[str] = definitions.ALL
+    remedies_before: int = 0
+    _outcome: Outcome = field(default_factory=Outcome)
+    _began: float = 0.0
+    _asked: dict[str, int] = field(default_factory=dict)
+    _carried: int = 0
+    _silent: int = 0
+    _repaired: bool = False
+    _over: str = ""
+    """Why nothing more may be read; then only an answer is taken."""
+
+    async def run(self) -> Outcome:
+        """Return what the model makes of the case. Raises BudgetError where the session forbids more tool calls."""
+        self._began = self.clock.monotonic()
+        while True:
+            self.case.directions += self.recorder.steering()
+            last = self._is_last()
+            reply = await self._ask(last)
+            if reply is None:
+                return self._outcome
+            self.case.complaint = ""
+            if await self._take(reply):
+                return self._outcome
+            if last and not self.case.complaint:
+                self._outcome.failure = f"{self.model} did not answer when it had to: {self._over}."
+                return self._outcome
+
+    # What may still be done ------------------------------------------------------------------------------------
+
+    def _is_last(self) -> bool:
+        spent, bound = self.recorder.case.spent_turn, self.allowance.turn
+        if bound.calls and bound.calls - spent.calls <= CALLS_FOR_ANSWERING:
+            self._over = self._over or "no more calls are allowed"
+        if self.clock.monotonic() - self._began > self.allowance.seconds * LAST_SHARE:
+            self._over = self._over or "the time is nearly up"
+        if self._carried >= self.allowance.tool_calls:
+            self._over = self._over or "no more may be read"
+        if bound.tokens and spent.tokens + 2 * self._next_tokens() > bound.tokens:
+            self._over = self._over or "the tokens are nearly used up"
+        return bool(self._over)
+
+    def _next_tokens(self) -> int:
+        messages, tools = self._messages(last=False)
+        return int(len(json.dumps([messages, tools], ensure_ascii=False)) / CHARACTERS_A_TOKEN)
+
+    def _messages(self, *, last: bool) -> tuple[list[Message], list[dict[str, Any]]]:
+        names = (*(n for n in self.tools if n in (answer.NAME, definitions.CHANGE)),) if last else self.tools
+        calls = self.allowance.turn.calls - self.recorder.case.spent_turn.calls
+        left = f"(Now end with `{answer.NAME}`: {self._over}.)" if last else f"(At most {calls} more calls of you.)"
+        told = self.case.render(self.recorder.case.board, left if last or self.allowance.turn.calls else "")
+        messages: list[Message] = [
+            {"role": "system", "content": prompts.system(self.prompts)},
+            {"role": "user", "content": told},
+        ]
+        return messages, definitions.definitions(names)
+
+    # Asking ----------------------------------------------------------------------------------------------------
+
+    async def _ask(self, last: bool) -> Reply | None:
+        """Return a reply; None where there is none, and then the outcome says why."""
+        case = self.recorder.case
+        messages, tools = self._messages(last=last)
+        today = self.day().and_also(case.spent)
+        bound = reached(self.allowance, case.spent_turn, case.spent, today, self._next_tokens())
+        if bound is not None:
+            self.recorder.emit(BudgetReached(bound.bound, bound.limit, bound.text))
+            self._outcome.failure = bound.text
+            return None
+        call = self.recorder.new_call()
+        purpose = f"{self.purpose}, mend" if self._repaired else self.purpose
+        self.recorder.emit(ToolStarted(call, "model", f"ask {self.model}  {purpose}"))
+        sent = json.dumps({"messages": messages, "tools": tools}, ensure_ascii=False, indent=1)
+        digest, began = self.recorder.keep(sent), self.clock.monotonic()
+        try:
+            reply = await self.client.call(messages, tools, tell=self._tell)
+        except ModelCallError as error:
+            seconds = self.clock.monotonic() - began
+            self.recorder.emit(ToolEnded(call, False, error.meaning, seconds))
+            # What had come of an answer was paid for, though nobody told how much it was.
+            paid = int(len(sent) / CHARACTERS_A_TOKEN) if error.said else 0
+            came = int(len(error.said) / CHARACTERS_A_TOKEN)
+            self.recorder.emit(ModelCalled(
+                self.model, purpose, digest, paid, came, -1.0 if paid else 0.0, seconds, self.model,
+                prompts=prompts.told(self.prompts), estimated=True, failed=error.meaning,
+                reply_digest=self.recorder.keep(error.said) if error.said else "",
+            ))  # fmt: skip
+            if isinstance(error, ModelContextError) and not self.case.tight:
+                self.case.tight = True
+                self._tell("The case does not fit the model's context; asking again with half of it.")
+                return await self._ask(last)
+            self._outcome.failure, self._outcome.error = error.meaning, error
+            return None
+        self._record(reply, call, purpose, digest)
+        return reply
+
+    def _record(self, reply: Reply, call: str, purpose: str, digest: str) -> None:
+        calls = [{"name": c.name, "arguments": dict(c.arguments), "fault": c.fault} for c in reply.calls]
+        came = json.dumps({"model": reply.model, "text": reply.text, "calls": calls}, ensure_ascii=False, indent=1)
+        names = ", ".join(c.name or "?" for c in reply.calls[:6]) or ("text" if reply.text else "nothing")
+        self.recorder.emit(ToolEnded(
+            call, True, f"{names}; {reply.prompt_tokens} + {reply.completion_tokens} tokens", reply.seconds, len(came)
+        ))  # fmt: skip
+        self.recorder.emit(ModelCalled(
+            reply.model, purpose, digest, reply.prompt_tokens, reply.completion_tokens, reply.cost_usd, reply.seconds,
+            reply.asked, reply.endpoint, self.recorder.keep(came), prompts.told(self.prompts), reply.estimated,
+            reply.cut,
+        ))  # fmt: skip
+        first = reply.cost_usd < 0 and self.recorder.case.spent.unpriced == 1
+        if first and (text := price_unknown(self.allowance, reply.model)):
+            self._tell(text)
+        if reply.cut:
+            self._tell(f"{reply.model} was broken off: its answer was {reply.cut}.")
+
+    def _tell(self, sentence: str) -> None:
+        self.recorder.emit(Noted(redact_text(sentence)[0], "warning"))
+
+    # Taking what came ------------------------------------------------------------------------------------------
+
+    async def _take(self, reply: Reply) -> bool:
+        """Carry out what was asked for; returns whether there is an answer that is final."""
+        self.case.note(reply.text)
+        final: ToolCall | None = None
+        for call in reply.calls:
+            if call.name == answer.NAME and not call.fault:
+                final = call
+            elif call.name == definitions.CHANGE:
+                await self._change(call)
+            elif call.name == "suppose":
+                self._suppose(call)
+            elif not any(each.name == answer.NAME for each in reply.calls):
+                await self._read(call)
+        if final is not None:
+            return self._answered(final)
+        if self.purpose == "change" and self._outcome.remedies:
+            return True
+        if not reply.calls:
+            self._silent += 1
+            self.case.complaint = (
+                "You said nothing." if reply.empty else f"That was no call of a tool. End with `{answer.NAME}`."
+            )
+            if self._silent >= SILENT:
+                what = "said nothing" if reply.empty else "answered in words and not with evidence"
+                self._outcome.failure = f"{reply.model} {what}, {self._silent} times."
+                return True
+        elif any(each.name == answer.NAME and each.fault for each in reply.calls):
+            return self._mend("Your answer could not be read: its arguments are not a JSON object.")
+        return False
+
+    def _answered(self, call: ToolCall) -> bool:
+        try:
+            given = answer.read(call.arguments)
+        except ValueError as error:
+            return self._mend(str(error))
+        checked = check(given, self.case.shown())
+        self._outcome.checked = checked
+        if checked.whole or self._repaired:
+            return True
+        return self._mend(checked.repair)
+
+    def _mend(self, what: str) -> bool:
+        """Ask for the answer once more, once; returns whether that was so already."""
+        if self._repaired:
+            if self._outcome.checked is None:
+                self._outcome.failure = f"The answer could not be read: {what}"
+            return True
+        self._repaired = True
+        self.case.complaint = what
+        return False
+
+    async def _change(self, call: ToolCall) -> None:
+        number = self.recorder.new_call()
+        title = " ".join(str(call.arguments.get("title") or "a change").split())[:100]
+        began = self.clock.monotonic()
+        self.recorder.emit(ToolStarted(number, "try", f"try a change: {title}"))
+        try:
+            if call.fault:
+                raise UnansweredError(call.fault)
+            name = f"A{self.remedies_before + len(self._outcome.remedies) + 1}"
+            remedy = await written(call.arguments, self.toolbox, self.reader, name, self.model)
+        except UnansweredError as error:
+            said = str(error)
+            self.case.failures.append(f"{definitions.CHANGE} {title}: {said}")
+            self.recorder.emit(ToolEnded(number, False, said[:300], self.clock.monotonic() - began))
+            return
+        if not any(same.action == remedy.action for same in self._outcome.remedies):
+            self._outcome.remedies.append(remedy)
+        self.case.notes.append(f"{name}: {remedy.title}: the server takes it; a person decides.")
+        self.recorder.emit(ToolEnded(number, True, "the server would take it", self.clock.monotonic() - began))
+
+    def _suppose(self, call: ToolCall) -> None:
+        known = set(self.case.shown())
+        board = supposed(self.recorder.case.board, call.arguments, known, self.model)
+        if board != self.recorder.case.board:
+            self.recorder.emit(BoardMade(board))
+
+    async def _read(self, call: ToolCall) -> None:
+        if call.fault:
+            self.case.failures.append(f"{call.name[:40] or 'a call'}: {call.fault}")
+            return
+        key = json.dumps([call.name, dict(call.arguments)], sort_keys=True, default=str)
+        self._asked[key] = self._asked.get(key, 0) + 1
+        if self._asked[key] > 1 and call.name != "more":
+            if self._asked[key] >= SAME_CALL:
+                self._over = self._over or f"`{call.name}` was called {SAME_CALL} times with the same arguments"
+            self.case.failures.append(f"{call.name}: you called it so already; its text stands above")
+            return
+        if self._carried >= self.allowance.tool_calls:
+            most = self.allowance.tool_calls
+            self.case.failures.append(f"{call.name}: not carried out, {most} are all that a turn may")
+            return
+        self._carried += 1
+        number, began = self.recorder.new_call(), self.clock.monotonic()
+        self.recorder.emit(ToolStarted(number, "look", _shown(call.name, call.arguments)))
+        result = await self.toolbox.read(call.name, call.arguments, number)
+        self.case.add(result)
+        said = _said(result)
+        self.recorder.emit(ToolEnded(number, result.ok, said, self.clock.monotonic() - began, len(result.body)))
+
+
+def _said(result: Result) -> str:
+    if result.evidence is None:
+        return result.text[:300]
+    return f"{result.evidence.id}, {len(result.text.splitlines())} lines for the model"
+
+
+def _shown(name: str, given: Mapping[str, Any]) -> str:
+    words = [str(value)[:60] for value in given.values() if isinstance(value, str | bool)]
+    return f"model: {name[:30]} {' '.join(words)}"[:140]

@@ -1,0 +1,165 @@
+"""A language model as a mind: it starts from the expert's conclusion, may read on, and has to show its evidence.
+
+Planning, reading and verifying are the expert's; where the model fails, is over its budget or shows no evidence, the
+expert's answer stands and the log says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from agents.mind import Conclusion, Mind
+from agents.model import board, definitions, prompts
+from agents.model.budget import Allowance
+from agents.model.casefile import CaseFile
+from agents.model.citations import Judged
+from agents.model.client import ModelClient
+from agents.model.loop import Loop
+from agents.model.opinion import Said, joined
+from agents.model.quotes import verbatim
+from agents.model.reading import Reader
+from agents.model.tools import Toolbox
+from assistant.domain.action import Remedy
+from assistant.domain.case import Spent
+from assistant.domain.event import BoardMade, ErrorRaised, FindingsRanked, Noted, OpinionGiven, Verified
+from assistant.domain.evidence import Citation
+from assistant.domain.finding import Finding
+from assistant.domain.plan import Step
+from assistant.domain.ports import Clock, Recorder, Turn
+from assistant.domain.target import Target
+from assistant.errors import BudgetError
+
+
+class ModelMind:
+    """Implements `agents.mind.Mind` over another mind, the expert or a recording of it."""
+
+    def __init__(
+        self, expert: Mind, reader: Reader, client: ModelClient, model: str, allowance: Allowance, clock: Clock,
+        day: Callable[[], Spent] = Spent,
+    ) -> None:  # fmt: skip
+        """Keep the parts. `model` is the name that people know; `day` what other sessions of today have used."""
+        self._expert = expert
+        self._reader = reader
+        self._client = client
+        self._model = model
+        self._allowance = allowance
+        self._clock = clock
+        self._day = day
+        self._standing: tuple[str, Conclusion] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the model's name."""
+        return self._model
+
+    async def plan(self, turn: Turn, recorder: Recorder) -> tuple[Step, ...]:
+        """Return the expert's steps: they cost nothing and run while nobody waits for a model."""
+        self._standing = None
+        return await self._expert.plan(turn, recorder)
+
+    async def investigate(self, turn: Turn, step: Step, recorder: Recorder) -> tuple[Finding, ...]:
+        """Have the expert carry a step out."""
+        return await self._expert.investigate(turn, step, recorder)
+
+    async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
+        """Tell the expert's opinion at once, then let the model think about it."""
+        expert = replace(await self._expert.conclude(turn, found, recorder), by=self._expert.name)
+        if expert.more:
+            return expert
+        self._standing = (turn.thread, expert)
+        self._tell(expert, recorder)
+        case = self._casefile(turn, expert, recorder)
+        toolbox = Toolbox(self._reader, turn, recorder)
+        toolbox.mentioned += expert.markdown
+        loop = self._loop(case, toolbox, recorder, expert)
+        try:
+            outcome = await loop.run()
+        except BudgetError as error:
+            return self._stands(expert, error.meaning, recorder)
+        if outcome.checked is None:
+            if outcome.error is not None:
+                failed = outcome.error
+                recorder.emit(ErrorRaised(failed.code, failed.meaning, failed.hint, failed.detail))
+            return self._stands(expert, outcome.failure, recorder)
+        said = Said(self._model, outcome.checked, outcome.remedies)
+        return joined(expert, said, self._seen, lambda judged: self._recorded(judged, toolbox, recorder))
+
+    def standing(self, turn: Turn) -> Conclusion | None:
+        """Return the expert's conclusion, where the model could not come to its end."""
+        known = self._standing
+        return known[1] if known is not None and known[0] == turn.thread else None
+
+    async def revise(
+        self, turn: Turn, conclusion: Conclusion, denied: str, feedback: str, recorder: Recorder
+    ) -> tuple[Remedy, ...]:
+        """Ask for another change, now that a person has said why the one proposed is not wanted."""
+        case = self._casefile(turn, conclusion, recorder)
+        title = next((each.title for each in conclusion.remedies if each.id == denied), denied)
+        case.directions.append(f"{denied} ({title}) was denied. The person says: {feedback}")
+        toolbox = Toolbox(self._reader, turn, recorder)
+        toolbox.mentioned += conclusion.markdown + feedback
+        loop = self._loop(case, toolbox, recorder, conclusion)
+        loop.purpose, loop.prompts = "change", prompts.CHANGING
+        loop.tools = ("get", "list", definitions.CHANGE, "answer")
+        try:
+            outcome = await loop.run()
+        except BudgetError as error:
+            recorder.emit(Noted(f"There is no other suggestion of {self._model}: {error.meaning}", "warning"))
+            return ()
+        if not outcome.remedies and outcome.failure:
+            recorder.emit(Noted(f"There is no other suggestion of {self._model}: {outcome.failure}", "warning"))
+        fixes = next((each.fixes for each in conclusion.remedies if each.id == denied), ())
+        return tuple(replace(each, fixes=fixes) for each in outcome.remedies)
+
+    async def verify(
+        self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
+    ) -> Verified:
+        """Have the expert look again: rules say the same thing twice."""
+        return await self._expert.verify(turn, finding, proposal, recorder, patience_seconds)
+
+    def _tell(self, expert: Conclusion, recorder: Recorder) -> None:
+        case = recorder.case
+        if case.opinion is None:
+            recorder.emit(FindingsRanked(expert.findings))
+            recorder.emit(BoardMade(board.first(expert)))
+            recorder.emit(OpinionGiven(expert.by, expert.verdict, expert.markdown))
+
+    def _stands(self, expert: Conclusion, why: str, recorder: Recorder) -> Conclusion:
+        recorder.emit(Noted(f"{self._model} gave no answer; the {expert.by}'s stands. {why}", "warning"))
+        return expert
+
+    def _casefile(self, turn: Turn, conclusion: Conclusion, recorder: Recorder) -> CaseFile:
+        opened, view = recorder.case.opened, self._reader.view
+        parts = [f"namespace {turn.namespace}" if turn.namespace else "all namespaces"]
+        if opened is not None:
+            parts += [f"Kubernetes {opened.server_version}" if opened.server_version else "", f"as {opened.identity}"]
+        parts.append(f"now {view.now:%Y-%m-%d %H:%M} UTC")
+        gaps = [f"{resource} {ns}: {known}".strip() for resource, ns, known, _ in view.gaps()]
+        place = ", ".join(part for part in parts if part)
+        return CaseFile(turn.session, turn.question, place, conclusion, recorder.case.evidence, gaps)
+
+    def _loop(self, case: CaseFile, toolbox: Toolbox, recorder: Recorder, conclusion: Conclusion) -> Loop:
+        return Loop(
+            self._client, self._model, case, toolbox, self._reader, recorder, self._clock, self._allowance, self._day,
+            remedies_before=len(conclusion.remedies),
+        )  # fmt: skip
+
+    def _seen(self, kind: str, namespace: str, name: str) -> Target | None:
+        thing = self._reader.view.find(kind, namespace, name)
+        return thing.target if thing is not None else None
+
+    def _recorded(self, judged: Judged, toolbox: Toolbox, recorder: Recorder) -> tuple[str, ...]:
+        """Return the evidence of a cause; what was quoted of a text that the model read becomes evidence of its own."""
+        names: list[str] = []
+        for each in judged.cause.evidence:
+            if each.id not in judged.evidence:
+                continue
+            known = toolbox.known.get(each.id)
+            fact = known.evidence if known is not None else None
+            quote = verbatim(each.quote, known.body) if known is not None else ""
+            if known is None or fact is None or not quote or quote == fact.quote:
+                names.append(each.id)
+                continue
+            names.append(recorder.cite(Citation(fact.request, quote, known.body, fact.target)).id)
+        return tuple(dict.fromkeys(names))
