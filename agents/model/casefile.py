@@ -173,7 +173,7 @@ class CaseFile:
 def _finding(finding: Finding) -> str:
     cites = " ".join(finding.evidence[:4])
     follows = f", explains {' '.join(finding.explains[:4])}" if finding.explains else ""
-    where = f" {finding.field}" if finding.field else ""
+    where = f" at {finding.field}" if finding.field else ""
     role = "" if finding.role is Role.ROOT_CAUSE else f"{finding.role} "
     sure = f" {finding.confidence:.2f}" if finding.role is Role.ROOT_CAUSE else ""
     return f"{finding.id} {role}{finding.category}{sure}: {finding.target}{where}: {finding.summary} [{cites}]{follows}"

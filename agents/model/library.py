@@ -8,6 +8,7 @@ takes a `.env` file of the working directory into the environment.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 from typing import Any
@@ -31,7 +32,14 @@ def takes(library: Any, model: str, parameter: str) -> bool:
 
 def _import() -> Any:
     os.environ.update(_ENVIRONMENT)
-    library: Any = importlib.import_module("litellm")
+    # Everything that is imported stays: looking through it for garbage took a fifth of the time (2.8 to 2.3 s of CPU).
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        library: Any = importlib.import_module("litellm")
+    finally:
+        if collecting:
+            gc.enable()
     library.telemetry = False
     library.suppress_debug_info = True
     # With drop_params it sends a request that was refused (422) once more, and returns None for the second refusal.

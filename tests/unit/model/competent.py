@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _FINDING = re.compile(
-    r"^(F\d+) (?P<category>[a-z-]+) (?P<sure>[\d.]+): (?P<kind>\w+) (?P<place>\S+?)(?P<field> \S+)?: (?P<said>.*)"
+    r"^(F\d+) (?P<category>[a-z-]+) (?P<sure>[\d.]+): (?P<kind>\w+) (?P<place>\S+?)(?: at (?P<field>.+?))?: (?P<said>.*)"
     r" \[(?P<ids>[E\d ]*)\]", re.MULTILINE,
 )  # fmt: skip
 _FENCE = re.compile(r"<<(?P<id>E\d+)\.(?P<mark>\w+)\n(?P<text>.*?)\n(?P=id)\.(?P=mark)>>", re.DOTALL)
