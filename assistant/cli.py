@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from assistant import __version__
 from assistant.errors import PilothouseError, UsageError
@@ -24,6 +24,7 @@ exit codes:
   3  a change waits for approval (ask --propose)
   4  the cluster, the bundle, the gate or the session store cannot be used
   5  stopped by a bound before there was an answer
+  6  the language model failed and there is no answer
   70 a fault in Pilothouse
 """
 
@@ -82,7 +83,10 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
 
 
 COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "eval", "doctor")
-FLAGS_WITH_VALUE: Final = ("--context", "--kubeconfig", "-n", "--namespace", "--mode", "--bundle", "--format")
+FLAGS_WITH_VALUE: Final = (
+    "--context", "--kubeconfig", "-n", "--namespace", "--mode", "--bundle", "--format", "--theme", "--model",
+    "--base-url",
+)  # fmt: skip
 
 
 def with_command(arguments: list[str]) -> list[str]:
@@ -104,8 +108,16 @@ def with_command(arguments: list[str]) -> list[str]:
     return ["open", *arguments]
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # It repeats what was typed, and an address may hold credentials.
+        from assistant.policy.redact import redact_text
+
+        super().error(redact_text(message)[0])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pilothouse",
         description="Investigates Kubernetes clusters, shows its evidence, and changes nothing without your yes.\n"
         "Without a command it opens the terminal on the current context: pilothouse [-n NS] [QUESTION]",
@@ -152,7 +164,17 @@ def _open(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--resume", metavar="SESSION", help="take a stored session over")
     parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
     parser.add_argument("--theme", help="a theme of the terminal")
+    _mind(parser)
     return parser
+
+
+def _mind(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--model", metavar="M", help="a language model by LiteLLM's name (openai/NAME); default: the settings', or none"
+    )
+    choice.add_argument("--no-model", action="store_true", help="the built-in expert alone, whatever the settings say")
+    parser.add_argument("--base-url", metavar="URL", help="where the model is asked; default: its provider")
 
 
 def _practice(commands: Any) -> None:
@@ -160,6 +182,7 @@ def _practice(commands: Any) -> None:
     parser.add_argument("incident", nargs="?", help="its name; none: a list to choose from")
     parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
     parser.add_argument("--theme", help="a theme of the terminal")
+    _mind(parser)
 
 
 def _ask(commands: Any) -> None:
@@ -172,9 +195,10 @@ def _ask(commands: Any) -> None:
             parser.add_argument("question", nargs="+", help="what is wrong, in your words")
             parser.add_argument("--propose", action="store_true", help="have the change examined; exit 3 if one waits")
             parser.add_argument("--exit-code", action="store_true", help="exit 1 when the answer names a fault")
-            mind = parser.add_mutually_exclusive_group()
-            mind.add_argument("--model", help="a language model (not in this version)")
-            mind.add_argument("--no-model", action="store_true", help="the built-in expert only (always so for now)")
+            _mind(parser)
+        else:
+            # A scan's exit code is relied upon, so nothing but the expert's rules may decide it.
+            parser.set_defaults(no_model=True)
         parser.add_argument("-A", "--all-namespaces", action="store_true", help="look at all namespaces")
         parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
         parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")

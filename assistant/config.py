@@ -6,15 +6,17 @@ Apart from the command line, because the faces read it too. It is read at start,
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from assistant.errors import UsageError
 from assistant.policy.contexts import MODES, Rule, read_key, read_namespaces, read_rule
+from assistant.policy.endpoints import read_address, read_fallback, read_headers, read_model, read_variable
 from assistant.policy.limits import PROPOSALS_PER_WINDOW, SENT_PER_WINDOW
 
 APP: Final = "pilothouse"
@@ -24,6 +26,12 @@ _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 _FOR_ALL: Final = ("mode", "four_eyes", "break_glass", "proposals_per_5_min", "sent_per_10_min")
 """Settings that hold for every context about which no section of the file says otherwise."""
+_ZERO_IS_NO_BOUND: Final = (
+    "turn_tokens", "turn_cost_usd", "turn_model_calls", "session_tokens", "session_cost_usd", "session_model_calls",
+    "day_tokens", "day_cost_usd", "day_model_calls",
+)  # fmt: skip
+NO_MODEL: Final = "no_model"
+"""The flag that wins over a model of the settings. A flag only: in a file, leaving `model` out says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,23 @@ class Settings:
     open_seconds: int = 600
     turn_seconds: int = 600
     tool_calls: int = 400
+    model: str = ""
+    # These may hold credentials, which must not come along with a Settings that somebody prints.
+    base_url: str = field(default="", repr=False)
+    model_fallbacks: tuple[str, ...] = field(default=(), repr=False)
+    model_headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    model_key_env: str = ""
+    turn_tokens: int = 30_000
+    turn_cost_usd: float = 0.5
+    turn_model_calls: int = 8
+    turn_model_tool_calls: int = 16
+    turn_model_seconds: float = 180.0
+    session_tokens: int = 300_000
+    session_cost_usd: float = 5.0
+    session_model_calls: int = 0
+    day_tokens: int = 2_000_000
+    day_cost_usd: float = 20.0
+    day_model_calls: int = 0
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -72,6 +97,18 @@ class Settings:
                 return Path(base) / APP
         # Containers, su and cron have no such folder; a shared one in /tmp would be another user's to guess.
         return self.state / "run"
+
+    @property
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Return name and address of each model in the order in which they are asked; none: the expert alone.
+
+        A fallback without an address is asked at `base_url`: whoever sends questions to a gateway of their own does not
+        want them at a provider's because the gateway is down.
+        """
+        if not self.model:
+            return ()
+        others = (read_fallback(text) for text in self.model_fallbacks)
+        return ((self.model, self.base_url), *((name, address or self.base_url) for name, address in others))
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -137,16 +174,19 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ, 
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = (
         (str(path), _from_file(path)),
         ("environment", _from_environment(environment)),
-        ("flag", {name: value for name, value in flags.items() if value not in (None, "")}),
+        ("flag", {name: value for name, value in flags.items() if value not in (None, "") and name != NO_MODEL}),
     )
     for source, values in layers:
         for name, value in values.items():
             settings = replace(settings, **{name: _checked(name, value, source)})
             sources[name] = source
+    if flags.get(NO_MODEL):
+        settings, sources["model"] = replace(settings, model=""), "flag"
     if settings.mode not in MODES:
         raise UsageError(f"The mode {settings.mode!r} does not exist.", f"Use one of: {', '.join(MODES)}.")
     settings = replace(settings, sources=sources)
     _check_rules(settings)
+    _check_models(settings)
     return settings
 
 
@@ -166,6 +206,25 @@ def _check_rules(settings: Settings) -> None:
             raise UsageError(
                 f"The key of {name!r} in [approvers] cannot be read: {error}.", "Ask for it anew."
             ) from error
+
+
+def _check_models(settings: Settings) -> None:
+    # What was given may be or hold a key, so an error names the setting and never its value.
+    checks: tuple[tuple[str, Callable[[Any], object], tuple[Any, ...], str], ...] = (
+        ("model", read_model, (settings.model,), "Give LiteLLM's name of a model, like openai/NAME or ollama/NAME."),
+        ("base_url", read_address, (settings.base_url,), "Give an address like https://gateway.example/v1."),
+        ("model_fallbacks", read_fallback, settings.model_fallbacks, "Give names, each with @URL where it needs one."),
+        ("model_headers", read_headers, (settings.model_headers,), 'Write lines like X-Team = "sre" below it.'),
+        ("model_key_env", read_variable, (settings.model_key_env,), "For example GATEWAY_KEY, and put the key there."),
+    )
+    for name, read, values, hint in checks:
+        for value in values:
+            try:
+                if value or name == "model_fallbacks":
+                    read(value)
+            except ValueError as error:
+                source = settings.sources.get(name, "default")
+                raise UsageError(f"{name} ({source}) cannot be used: {error}.", hint) from error
 
 
 def _names() -> dict[str, Any]:
@@ -209,16 +268,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         if isinstance(value, Mapping):
             return dict(value)
         raise UsageError(f"{name} ({source}) has to be a section.", f"For example [{name}].")
-    if isinstance(blank, int):
-        try:
-            number = int(value)
-        except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"{name} ({source}) is {value!r}, which is not a whole number.", "Give a number above 0."
-            ) from error
-        if number <= 0:
-            raise UsageError(f"{name} ({source}) is {number}.", "Give a number above 0.")
-        return number
+    if isinstance(blank, int | float):
+        return _number(name, value, source, type(blank))
     if isinstance(blank, tuple):
         if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
             return tuple(value)
@@ -226,6 +277,24 @@ def _checked(name: str, value: Any, source: str) -> Any:
     if not isinstance(value, str):
         raise UsageError(f"{name} ({source}) has to be a text.", f'For example {name} = "…".')
     return value
+
+
+def _number(name: str, value: Any, source: str, kind: type[int] | type[float]) -> int | float:
+    free = name in _ZERO_IS_NO_BOUND
+    hint = "Give a number above 0, or 0 for no bound." if free else "Give a number above 0."
+    try:
+        # int() would cut 2.5 to 2, and true is 1 to it.
+        if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
+            raise ValueError(value)
+        number = kind(value)
+        if not math.isfinite(number):
+            raise ValueError(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{name} ({source}) is {value!r}, which is not {what}.", hint) from error
+    if number < 0 or (not number and not free):
+        raise UsageError(f"{name} ({source}) is {number}.", hint)
+    return number
 
 
 def _yes_or_no(name: str, value: Any, source: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from assistant.domain import event as ev
+from assistant.domain.case import Spent
 from assistant.domain.proposal import BREAK_GLASS, ProposalState
 from assistant.errors import UsageError
 from assistant.store.chain import GENESIS
@@ -197,6 +198,29 @@ def search(connection: Connection, text: str, *, limit: int = 50) -> list[Hit]:
         return [convert(Hit, dict(item)) for item in found]
     except msgspec.ValidationError as error:
         raise _damaged("An event that matches", error) from error
+
+
+def spent_since(connection: Connection, at: datetime) -> Spent:
+    """Return what language models have cost since `at`, to the second; somebody else's sessions cost us nothing.
+
+    The sessions of that time are looked up first and then their calls alone, each by its index: an old event is never
+    touched. A damaged event counts as a call whose price is not known.
+    """
+    # Without the Z, because a stored time with a fraction of a second goes on with `.` there, which sorts before it.
+    since = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    [found] = connection.query(
+        "select count(*) as calls, sum(cast(json_extract(data, '$.prompt_tokens') as integer)) as prompt,"
+        " sum(cast(json_extract(data, '$.completion_tokens') as integer)) as completion,"
+        " sum(case when json_extract(data, '$.cost_usd') >= 0 then json_extract(data, '$.cost_usd') end) as cost,"
+        " sum(coalesce(json_extract(data, '$.cost_usd'), -1) < 0) as unpriced"
+        " from (select case when json_valid(e.data) then e.data else '{}' end as data"
+        " from sessions s cross join events e on e.session = s.id and e.kind = 'model_called'"
+        " where s.last_at >= :since and s.imported = 0 and e.at >= :since)",
+        {"since": since},
+    )
+    return Spent(
+        found["calls"], found["prompt"] or 0, found["completion"] or 0, found["cost"] or 0.0, found["unpriced"] or 0
+    )
 
 
 def _listed(item: Any) -> SessionRow:

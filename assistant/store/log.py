@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from assistant.domain.case import Spent
 from assistant.domain.event import Event
 from assistant.errors import StoreError
 from assistant.store import bodies, index
@@ -224,6 +225,13 @@ class SessionStore:
     def search(self, text: str, *, limit: int = 50) -> list[Hit]:
         """Return events whose text has words that begin like those of `text`, best first."""
         return index.search(self._reader, text, limit=limit)
+
+    def spent_since(self, at: datetime) -> Spent:
+        """Return what language models have cost since `at`, over all sessions that are not imported.
+
+        What is not durable yet (50 ms, see `append`) is not in it, nor what sessions spent that were deleted.
+        """
+        return index.spent_since(self._reader, at)
 
     def body(self, sha256: str) -> str:
         """Return a stored text. Raises StoreError when it is not there or damaged."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
+from assistant.domain.case import Spent
 from assistant.domain.event import Event
 from assistant.errors import StoreError
 from assistant.store import bodies
@@ -39,6 +41,10 @@ class MemoryStore:
         if sha256 not in self._bodies:
             raise StoreError(f"The text {sha256[:12]} is not there.", "This session is not stored.")
         return self._bodies[sha256]
+
+    def spent_since(self, at: datetime) -> Spent:
+        """Return nothing: what other sessions have spent cannot be read, and this one knows its own."""
+        return Spent()
 
     async def flush(self) -> None:
         """Raise the reason."""

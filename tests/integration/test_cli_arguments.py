@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.cli import main, with_command
+from assistant.cli import _parser, main, with_command
+from assistant.commands.opening import settings_of
 from assistant.errors import UsageError
 
 
@@ -20,6 +21,10 @@ from assistant.errors import UsageError
         (["ask", "scan"], ["ask", "scan"]),
         (["--bundle", "b.tar.gz", "scan", "-A"], ["scan", "--bundle", "b.tar.gz", "-A"]),
         (["--resume", "x"], ["open", "--resume", "x"]),
+        (["--model", "openai/practice", "practice"], ["practice", "--model", "openai/practice"]),
+        (["--base-url", "http://localhost:1/v1", "ask", "why"], ["ask", "--base-url", "http://localhost:1/v1", "why"]),
+        (["--no-model", "ask", "why"], ["ask", "--no-model", "why"]),
+        (["--theme", "nord", "practice"], ["practice", "--theme", "nord"]),
         (["-A"], ["open", "-A"]),
         (["--help"], ["--help"]),
     ],
@@ -40,3 +45,32 @@ def test_help_lists_the_options_of_the_command_without_a_name(capsys: pytest.Cap
     assert ended.value.code == 0
     told = capsys.readouterr().out
     assert all(option in told for option in ("--resume", "--bundle", "--all-namespaces", "--plain", "--theme"))
+    assert all(option in told for option in ("--model", "--no-model", "--base-url"))
+    assert "6  the language model failed" in told
+
+
+@pytest.mark.parametrize("command", ["open", "practice", "ask why", "scan"])
+def test_a_model_can_be_chosen_wherever_one_may_answer(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PILOTHOUSE_MODEL", "openai/configured")
+
+    def chosen(*flags: str) -> tuple[str, str]:
+        settings = settings_of(_parser().parse_args([*command.split(), *flags]))
+        return settings.model, settings.base_url
+
+    if command == "scan":
+        assert chosen() == ("", ""), "the expert alone decides a scan's exit code"
+        return
+    assert chosen() == ("openai/configured", "")
+    assert chosen("--model", "ollama/m", "--base-url", "http://localhost:1") == ("ollama/m", "http://localhost:1")
+    assert chosen("--no-model") == ("", "")
+    with pytest.raises(SystemExit):
+        chosen("--no-model", "--model", "ollama/m")
+
+
+def test_a_credential_in_a_misplaced_address_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["scan", "--base-url", "https://ada:hunter2-hunter2@gateway.example/v1"])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "gateway.example" in told
+    assert "hunter2" not in told
