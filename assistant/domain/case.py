@@ -71,6 +71,14 @@ class Spent:
         """Return all tokens."""
         return self.prompt_tokens + self.completion_tokens
 
+    @property
+    def price(self) -> str:
+        """Return what it cost as people read it: `$0.02`, `price unknown`, `$0.02 + 1 unpriced`."""
+        if self.calls and self.unpriced == self.calls:
+            return "price unknown"
+        known = "<$0.01" if 0 < self.cost_usd < 0.005 else f"${self.cost_usd:.2f}"
+        return f"{known} + {self.unpriced} unpriced" if self.unpriced else known
+
     def plus(self, call: ev.ModelCalled) -> Spent:
         """Return the sum with one more call."""
         known = call.cost_usd >= 0
