@@ -79,6 +79,14 @@ class Spent:
             self.unpriced + other.unpriced,
         )  # fmt: skip
 
+    @property
+    def price(self) -> str:
+        """Return what it cost as people read it: `$0.02`, `price unknown`, `$0.02 + 1 unpriced`."""
+        if self.calls and self.unpriced == self.calls:
+            return "price unknown"
+        known = "<$0.01" if 0 < self.cost_usd < 0.005 else f"${self.cost_usd:.2f}"
+        return f"{known} + {self.unpriced} unpriced" if self.unpriced else known
+
     def plus(self, call: ev.ModelCalled) -> Spent:
         """Return the sum with one more call."""
         known = call.cost_usd >= 0
@@ -157,6 +165,23 @@ class Case:
         """Return the findings that are root causes, best first."""
         return tuple(f for f in self.findings if f.role is Role.ROOT_CAUSE)
 
+    @property
+    def result(self) -> str:
+        """Return what came of it in a few words, for the list of sessions."""
+        verified = [item.verified for item in self.proposals if item.verified]
+        if verified:
+            return verified[-1].healing.value
+        return self.answer.verdict.value if self.answer else self.stopped or "nothing asked"
+
+    @property
+    def mind(self) -> str:
+        """Return which mind the turn is answered by."""
+        return self.answer.mind if self.answer else self.opened.mind if self.opened else ""
+
+    def hypothesis(self, hypothesis_id: str) -> Hypothesis | None:
+        """Return the hypothesis with this id, if the board holds it."""
+        return next((h for h in self.board if h.id == hypothesis_id), None)
+
     def apply(self, event: ev.Event) -> Case:
         """Return the case after one more event. Raises ValueError when `event.seq` is not the next one."""
         if event.seq != self.seq + 1:
@@ -210,7 +235,9 @@ def _fold(case: Case, event: ev.Event) -> Case:
         case ev.ToolStarted() | ev.ToolWaiting() | ev.ToolEnded() | ev.EvidenceAdded():
             return _fold_tool(case, event, payload)
         case ev.FindingsRanked():
-            return replace(case, findings=payload.findings)
+            ranked = replace(case, findings=payload.findings)
+            # A claim that nothing carries stays to be seen in the transcript when a later turn has other findings.
+            return _entry(ranked, event) if any(f.unsupported for f in payload.findings) else ranked
         case ev.RemediesSuggested():
             return replace(case, remedies=payload.remedies)
         case ev.BoardMade():

@@ -12,10 +12,11 @@ from assistant.domain import event as ev
 from assistant.domain.action import Action, Remedy
 from assistant.domain.case import Case, fold
 from assistant.domain.evidence import Citation, Evidence
+from assistant.domain.hypothesis import Mark
 from assistant.domain.ports import Clock
 from assistant.domain.proposal import ProposalState
 from assistant.domain.target import Target
-from assistant.errors import BudgetError
+from assistant.errors import BudgetError, UsageError
 from assistant.session.ports import Log
 from assistant.session.scrub import Redact, Scrubber
 
@@ -130,6 +131,16 @@ class SessionRecorder:
         self.emit(ev.Steered(text))
         self._steering.append(text)
 
+    def mark(self, hypothesis_id: str, mark: Mark) -> None:
+        """Append what a person said of a hypothesis. Raises UsageError for one that is not on the board."""
+        if self._case.hypothesis(hypothesis_id) is None:
+            known = ", ".join(each.id for each in self._case.board)
+            raise UsageError(
+                f"There is no hypothesis {hypothesis_id!r} on the board.",
+                f"On it are {known}." if known else "The board is empty: a language model fills it while it thinks.",
+            )
+        self.emit(ev.HypothesisMarked(hypothesis_id, mark))
+
     def steering(self) -> tuple[str, ...]:
         """Return and clear the directions given since the last step border."""
         given = tuple(self._steering)
@@ -171,6 +182,9 @@ class SessionRecorder:
                     self._handed.remove(text)
                     return True
                 return False
+            case ev.HypothesisMarked():
+                known_one = self._case.hypothesis(payload.hypothesis)
+                return known_one is not None and known_one.mark is payload.mark
             case ev.TurnEnded() | ev.Stopped():
                 return not self._case.running
             case _:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from assistant.domain import event as ev
 from assistant.domain.case import Case
+from assistant.domain.hypothesis import Mark
 from assistant.domain.ports import Clock, Pause, Resolution, Turn, Workflow
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import BudgetError, GateError, PilothouseError, StoreError, UsageError
@@ -158,6 +159,11 @@ class Session:
             raise UsageError("Nothing is running that could be directed.", "Ask a question instead.")
         self._recorder.steer(text)
 
+    def mark(self, hypothesis_id: str, mark: Mark) -> None:
+        """Strike or pin a hypothesis, or take that back (OPEN); raises UsageError for one that is not on the board."""
+        self._alive()
+        self._recorder.mark(hypothesis_id, mark)
+
     async def stop(self, reason: str) -> None:
         """Stop the turn under way within 300 ms and take back what it proposed. The session stays open."""
         self._queued.clear()
@@ -229,7 +235,7 @@ class Session:
             return
         await self.stop("closed")
         await self._withdraw("the session was closed", None)
-        await self._let_go(ev.SessionClosed(result or _result(self.case)))
+        await self._let_go(ev.SessionClosed(result or self.case.result))
 
     async def detach(self) -> None:
         """Let go of the session as it stands: a turn that waits for a person can be taken over by `resume`.
@@ -388,10 +394,3 @@ class Session:
     def _alive(self) -> None:
         if self._closed:
             raise UsageError("The session is closed.", "Resume it or start a new one.")
-
-
-def _result(case: Case) -> str:
-    verified = [item.verified for item in case.proposals if item.verified]
-    if verified:
-        return verified[-1].healing.value
-    return case.answer.verdict.value if case.answer else case.stopped or "nothing asked"

@@ -9,13 +9,16 @@ from datetime import datetime
 
 import msgspec
 
-from assistant.domain.event import NAMES, Event, EvidenceAdded
+from assistant.domain.event import NAMES, Event, EvidenceAdded, ModelCalled
 from assistant.errors import StoreError
 from assistant.store import bodies
 from assistant.store.chain import GENESIS, IMPORTED, Damage, Link, Verification, check
 from assistant.store.index import COLUMNS, SessionRow, row_values, summarise
 from assistant.store.sqlite import Connection, StoreDamagedError
 from assistant.wire import event_from_builtins
+
+NAMING = frozenset({NAMES[EvidenceAdded], NAMES[ModelCalled]})
+"""The kinds of events that name texts: only these are decoded for it."""
 
 
 def links_of(reader: Connection, session: str) -> list[Link]:
@@ -84,14 +87,13 @@ def _first_time(links: list[Link]) -> datetime:
 
 
 def verify_texts(reader: Connection, session: str) -> Verification:
-    """Check the texts that the evidence of a session stands in: all there, each as its hash says."""
+    """Check the texts that the events of a session name: all there, each as its hash says."""
     needed: dict[str, int] = {}
     links = links_of(reader, session)
     for item in links:
-        if item.kind == NAMES[EvidenceAdded]:
-            event = event_of(item)
-            assert isinstance(event.payload, EvidenceAdded)  # noqa: S101 - its kind says so
-            needed.setdefault(event.payload.evidence.body, item.seq)
+        if item.kind in NAMING:
+            for sha256 in bodies.named_by(event_of(item).payload):
+                needed.setdefault(sha256, item.seq)
     head, last = (links[-1].hash, links[-1].seq) if links else (GENESIS, 0)
     rows = reader.query("select sha256 from session_bodies where session = ?", (session,))
     kept = {str(row["sha256"]) for row in rows}

@@ -1,4 +1,4 @@
-"""Texts that evidence stands in, kept once by content. Apart, because recordings carry them too."""
+"""Texts that events name, kept once by content. Apart, because recordings carry them too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from typing import Final
 
+from assistant.domain import event as ev
 from assistant.store.sqlite import Connection, StoreDamagedError
 
 MAX_BODY_BYTES: Final = 256 * 1024 * 1024
@@ -16,6 +17,18 @@ LARGE_BODY_BYTES: Final = 1024 * 1024
 def body_key(text: str) -> str:
     """Return the SHA-256 of a text's UTF-8 form as hex; lone surrogates count as U+FFFD, as they are stored."""
     return hashlib.sha256(encoded(text)).hexdigest()
+
+
+def named_by(payload: ev.Payload) -> tuple[str, ...]:
+    """Return the SHA-256 of every text that an event names: what evidence stands in, what a model was sent and said."""
+    match payload:
+        case ev.EvidenceAdded():
+            named: tuple[str, ...] = (payload.evidence.body,)
+        case ev.ModelCalled():
+            named = (payload.prompt_digest, payload.reply_digest)
+        case _:
+            return ()
+    return tuple(sha256 for sha256 in named if sha256)
 
 
 def encoded(text: str) -> bytes:

@@ -187,7 +187,7 @@ class SessionStore:
         return verify_session(self._reader, session)
 
     def verify_texts(self, session: str) -> Verification:
-        """Check the texts that a session's evidence stands in; where the chain does not hold, `verify` says so."""
+        """Check the texts that a session's events name; where the chain does not hold, `verify` says so."""
         return verify_texts(self._reader, session)
 
     def ids(self) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class Recording:
     bodies: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     def body(self, sha256: str) -> str:
-        """Return a text that evidence stands in. Raises RecordingError when the recording does not have it."""
+        """Return a text that an event names. Raises RecordingError when the recording does not have it."""
         if sha256 not in self.bodies:
             raise RecordingError(
                 f"The text {sha256[:12]} is not in this recording.", "It was exported without it, or the file was cut."
@@ -86,8 +86,9 @@ def export_lines(
     yield _line(header)
     prev, done = GENESIS, set[str]()
     for event in events:
-        if isinstance(event.payload, ev.EvidenceAdded) and event.payload.evidence.body not in done:
-            sha256 = event.payload.evidence.body
+        for sha256 in bodies.named_by(event.payload):
+            if sha256 in done:
+                continue
             done.add(sha256)
             try:
                 yield _line(_body_line(sha256, body(sha256)))

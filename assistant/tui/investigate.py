@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assistant.tui.transcript import Transcript
 
 HINT = "ask what is wrong, or steer while it works"
+TALL_ROWS = 30
 SHARES = ("30%", "38%", "50%", "62%")
 """Widths of the case pane, from small to big."""
 
@@ -188,26 +189,29 @@ class InvestigateScreen(CaseScreen):
             self.query_one("#transcript", LinesView).show(self._welcome())
             self.refresh_rows()
             return
-        from assistant.tui.panes import tab_line, tab_lines
+        from assistant.tui.panes import PLAN, tab_line, tab_lines
 
         case, now = self.host.case, self.host.now()
         lines = self._transcript.lines(case, now, narrow=not self.wide)
         self.query_one("#transcript", LinesView).show(lines or self._welcome())
-        self.query_one("#tabs", Row).show(tab_line(case, self._tab))
+        tabs = self.query_one("#tabs", Row)
+        tabs.show(tab_line(case, self._tab, tabs.size.width or 80))
         items = self.query_one("#items", LinesView)
         items.show(tab_lines(case, self._tab, now))
-        if not items.cursor and items.refs and self._tab < 3:
+        if not items.cursor and items.refs and self._tab != PLAN:
             items.pick(items.refs[0], reveal=False)
         self._refresh_detail()
         self._refresh_more()
         self.refresh_rows()
 
     def _refresh_detail(self) -> None:
-        from assistant.tui.panes import item_detail
+        from assistant.tui.panes import BOARD, item_detail
 
-        detail = self.query_one("#detail", LinesView)
-        detail.display = self._tab == 0 and bool(self.host.case.evidence)
-        detail.show(item_detail(self.host.case, self._tab, self.query_one("#items", LinesView).cursor))
+        detail, case = self.query_one("#detail", LinesView), self.host.case
+        # A hypothesis says most of itself in the list: where there are few rows, they are the list's.
+        board = self._tab == BOARD and bool(case.board) and self.size.height >= TALL_ROWS
+        detail.display = board or (self._tab == 0 and bool(case.evidence))
+        detail.show(item_detail(case, self._tab, self.query_one("#items", LinesView).cursor))
 
     def _refresh_more(self) -> None:
         view = self.query_one("#transcript", LinesView)
@@ -305,8 +309,7 @@ class InvestigateScreen(CaseScreen):
         if ref == "plan":
             self.action_plan()
             return
-        call = self.host.case.call(ref.removeprefix("call:")) if ref.startswith("call:") else None
-        self._transcript.folds.toggle(ref, call is not None and call.done and not call.ok)
+        self._transcript.turn_over(ref, self.host.case)
         self.refresh_case()
 
     def action_plan(self) -> None:
@@ -316,24 +319,13 @@ class InvestigateScreen(CaseScreen):
 
     def action_open(self) -> None:
         """Open the item under the cursor."""
+        from assistant.tui.items import open_item
+
         view = self.view()
         ref = view.cursor if view is not None else ""
-        case = self.host.case
         if view is not None and view.id == "detail":
-            self.action_open_evidence()
-        elif ref.startswith("proposal:"):
-            self.host.open_approvals(ref.removeprefix("proposal:"))
-        elif ref.startswith("call:"):
-            call = case.call(ref.removeprefix("call:"))
-            if call is not None and call.evidence:
-                self.host.open_evidence(call.evidence[0])
-            else:
-                self.action_fold()
-        elif case.fact(ref) is not None:
-            self.host.open_evidence(ref)
-        elif (finding := next((f for f in case.findings if f.id == ref), None)) is not None and finding.evidence:
-            self.host.open_evidence(finding.evidence[0])
-        elif ref:
+            ref = self.query_one("#items", LinesView).cursor
+        if ref and not open_item(self.host, ref):
             self.action_fold()
 
     def action_open_evidence(self) -> None:
@@ -350,6 +342,20 @@ class InvestigateScreen(CaseScreen):
         else:
             self.host.tell("choose a suggested change first (3)")
 
+    def action_strike(self) -> None:
+        """Strike the hypothesis under the cursor, or take that back."""
+        self._mark("struck")
+
+    def action_pin(self) -> None:
+        """Pin the hypothesis under the cursor, or take that back."""
+        self._mark("pinned")
+
+    def _mark(self, word: str) -> None:
+        from assistant.domain.hypothesis import Mark
+        from assistant.tui.items import turn_mark
+
+        turn_mark(self.host, self.query_one("#items", LinesView).cursor, Mark(word))
+
     def action_wider(self) -> None:
         """Make the case pane bigger."""
         self._resize_case(1)
@@ -359,6 +365,8 @@ class InvestigateScreen(CaseScreen):
         self._resize_case(-1)
 
     def _resize_case(self, step: int) -> None:
+        # The row of tabs says less where it has less room.
+        self.call_after_refresh(self.refresh_case)
         self._share = min(max(self._share + step, 0), len(SHARES) - 1)
         self.query_one("#case").styles.width = SHARES[self._share] if self.wide else "1fr"
 
@@ -372,13 +380,6 @@ class InvestigateScreen(CaseScreen):
 
     def source_of(self, view: LinesView, ref: str) -> str:
         """Return the Markdown of an answer, the whole quote of a fact."""
-        case = self.host.case
-        if (fact := case.fact(ref)) is not None:
-            return safe(fact.quote)
-        entry = next((e for e in case.transcript if f"entry:{e.seq}" == ref), None)
-        if entry is None:
-            return ""
-        from assistant.domain.event import Answered
+        from assistant.tui.items import source_text
 
-        payload = entry.payload
-        return safe(payload.markdown if isinstance(payload, Answered) else getattr(payload, "text", ""))
+        return source_text(self.host.case, ref)

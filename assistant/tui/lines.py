@@ -103,7 +103,7 @@ def row_count(given: Line, width: int) -> int:
     size = 0
     for text, _ in given.parts:
         size += len(text) if text.isascii() else cell_width(text)
-    if size + (cell_width("".join(t for t, _ in given.right)) + 1 if given.right else 0) <= width:
+    if size + (cell_width("".join(t for t, _ in given.right)) + 2 if given.right else 0) <= width:
         return 1
     return len(wrap(given, width))
 

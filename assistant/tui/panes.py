@@ -1,4 +1,4 @@
-"""The case pane and the rows around every screen, as lines: evidence, findings, changes, plan; identity and status."""
+"""The case pane and the rows around every screen, as lines: its five tabs, identity and status."""
 
 from __future__ import annotations
 
@@ -13,23 +13,37 @@ from assistant.policy.sanitize import cell_width, clip
 from assistant.tui.card import countdown, risk_tone
 from assistant.tui.lines import BLANK, Given, Line, Tone, line
 from assistant.tui.quotes import readable
+from assistant.tui.thinking import board_items, hypothesis_at, hypothesis_detail, spent_parts
 from assistant.tui.transcript import clock, plan_lines
 
-TABS = ("Evidence", "Findings", "Changes", "Plan")
+TABS = ("Evidence", "Findings", "Changes", "Plan", "Board")
+PLAN = TABS.index("Plan")
+BOARD = TABS.index("Board")
 ROLE_WORDS = {Role.ROOT_CAUSE: "ROOT CAUSE", Role.CONSEQUENCE: "follows", Role.NOTE: "note"}
 
 
+GIVE_WAY = (PLAN, BOARD, 0, 1, 2)
+"""Whose count is left out first where the row is short."""
+BOARD_IS_FOR = (
+    "Here stands what it might be, with what speaks for and against, while a language model looks for the cause. "
+    "Strike one (s) and it is not looked into; pin one (m) and it is decided first."
+)
 ENDED_UNSENT = frozenset({ProposalState.WITHDRAWN, ProposalState.EXPIRED, ProposalState.DENIED, ProposalState.VOID})
 """Nothing was sent: the remedy behind such a proposal can be examined anew."""
 
 
-def tab_line(case: Case, chosen: int) -> Line:
-    """Return the row of tabs with counts; the chosen one stands in brackets."""
-    counts = (len(case.evidence), len(case.findings), len(case.proposals) or len(case.remedies), len(case.plan))
+def tab_line(case: Case, chosen: int, width: int = 80) -> Line:
+    """Return the row of tabs; the chosen one stands in brackets, the counts of the others give way first."""
+    changes = len(case.proposals) or len(case.remedies)
+    counts = (len(case.evidence), len(case.findings), changes, len(case.plan), len(case.board))
+    names = [f"{name} {count}" for name, count in zip(TABS, counts, strict=True)]
+    pad = " " if sum(map(len, names)) + 2 * len(names) <= width else ""
+    for index in (each for each in GIVE_WAY if each != chosen):
+        if sum(map(len, names)) + len(names) + 1 > width:
+            names[index] = TABS[index]
     given: list[Given] = []
-    for index, (name, count) in enumerate(zip(TABS, counts, strict=True)):
-        text = f"{name} {count}"
-        given.append((f"[{text}]", Tone.HEADING) if index == chosen else (f" {text} ", Tone.MUTED))
+    for index, name in enumerate(names):
+        given.append((f"[{name}]", Tone.HEADING) if index == chosen else (f"{pad}{name} ", Tone.MUTED))
     return line(*given)
 
 
@@ -40,13 +54,15 @@ def tab_lines(case: Case, chosen: int, now: datetime) -> list[Line]:
             items = [each for evidence in case.evidence for each in evidence_item(evidence)]
             return items or _empty("No evidence yet.", "What is read from the cluster and cited stands here.")
         case 1:
-            items = [each for finding in case.findings for each in finding_item(finding)]
+            items = [each for finding in case.findings for each in finding_item(finding, case.mind)]
             return items or _empty("No findings yet.", "Each names the evidence that it rests on.")
         case 2:
             items = change_items(case, now)
             return items or _empty("No change is proposed.", "Nothing runs before a person approves it.")
-        case _:
+        case 3:
             return plan_lines(case.plan) or _empty("No plan yet.", "Ask something first: i, then type.")
+        case _:
+            return board_items(case) or _empty("Nothing is on the board.", BOARD_IS_FOR)
 
 
 def _empty(what: str, then: str) -> list[Line]:
@@ -72,17 +88,21 @@ def evidence_item(evidence: Evidence) -> list[Line]:
     ]
 
 
-def finding_item(finding: Finding) -> list[Line]:
-    """Return one finding; without evidence it is called unsupported."""
+def finding_item(finding: Finding, mind: str = "expert") -> list[Line]:
+    """Return one finding: what does not carry it is said first, who claims it where that is not the turn's `mind`."""
     ref = finding.id
-    tone = Tone.BAD if finding.role is Role.ROOT_CAUSE else Tone.MUTED
+    tone = Tone.MUTED if finding.role is not Role.ROOT_CAUSE else Tone.WARN if finding.unsupported else Tone.BAD
     head: list[Given] = [(f"{finding.id} ", Tone.ACCENT), (ROLE_WORDS[finding.role], tone), f"  {finding.target}"]
-    right = [(f"{finding.confidence:.0%}", Tone.STRONG)]
+    right: list[Given] = [(f"by {clip(finding.by, 24)} ", Tone.MUTED)] if finding.by != mind else []
+    right.append((f"{finding.confidence:.0%}", Tone.STRONG))
     out = [line(*head, hang=4, right=right, ref=ref), line(f"   {finding.summary}", hang=3, ref=ref)]
+    if finding.unsupported:
+        out.insert(1, line((f"   unsupported: {finding.unsupported}", Tone.WARN), hang=5, ref=ref))
     if finding.field:
         out.append(line(("   field ", Tone.MUTED), (finding.field, Tone.CODE), hang=9, ref=ref))
     cited = " ".join(finding.evidence)
-    rests: Given = (cited, Tone.ACCENT) if cited else ("unsupported: a guess", Tone.WARN)
+    guess = "nothing" if finding.unsupported else "unsupported: a guess"
+    rests: Given = (cited, Tone.ACCENT) if cited else (guess, Tone.WARN)
     explains = f"   explains {' '.join(finding.explains)}" if finding.explains else ""
     out.append(line(("   rests on ", Tone.MUTED), rests, (explains, Tone.MUTED), hang=5, ref=ref))
     if finding.outside:
@@ -141,6 +161,8 @@ def evidence_head(evidence: Evidence, case: Case) -> list[Line]:
 
 def item_detail(case: Case, tab: int, ref: str) -> list[Line]:
     """Return what stands below the list for the chosen item."""
+    if tab == BOARD and (hypothesis := hypothesis_at(case, ref)) is not None:
+        return hypothesis_detail(case, hypothesis)
     if tab != 0 or (evidence := case.fact(ref)) is None:
         return []
     quote = [
@@ -171,14 +193,9 @@ def identity_line(case: Case, now: datetime, width: int, *, replayed: str = "") 
     mode = {"ask": "changes: ask each time", "observe": "changes: never (observe)"}.get(opened.mode, opened.mode)
     if wide or opened.mode != "ask":
         given.append((f"  {mode}" if wide else f"  {opened.mode}", Tone.MUTED))
-    used = case.used
-    right: list[Given] = []
-    tokens = used.prompt_tokens + used.completion_tokens
-    if wide:
+    right = spent_parts(case, wide=wide)
+    if wide and not right:
         right.append((f"mind {clip(opened.mind, 24)}  ", Tone.MUTED))
-    if tokens:
-        right.append(f"{tokens / 1000:.1f}k{' tok' if wide else ''}  ")
-        right.append(f"${used.cost_usd:.2f}  " if used.cost_usd >= 0 else "$?  ")
     if width < 40:
         right = []
     elif replayed:

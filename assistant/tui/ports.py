@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from assistant.domain.case import Case
     from assistant.domain.event import Event
+    from assistant.domain.hypothesis import Mark
     from assistant.domain.proposal import Answer, ProposalState
 
 Listener: TypeAlias = "Callable[[Event, Case], None]"
@@ -36,6 +37,10 @@ class SessionLike(Protocol):
 
     def steer(self, text: str) -> object:
         """Give the running turn a direction."""
+        ...
+
+    def mark(self, hypothesis_id: str, mark: Mark) -> object:
+        """Strike or pin a hypothesis, or take that back."""
         ...
 
     async def stop(self, reason: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 _KEY = re.compile(r'"[A-Za-z_][^"\\]{0,120}"\s*:')
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)("|\Z)(\s*:)?', re.DOTALL)
@@ -41,3 +42,29 @@ def _unescaped(text: str) -> str:
     except ValueError:
         # A quote may be cut inside an escape; the rest of it still reads better.
         return text.replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\")
+
+
+def spread(body: str) -> list[str]:
+    """Return a JSON text as rows, `key: value` and strings with their line feeds; other text as its own lines."""
+    try:
+        return _rows("", json.loads(body), "")
+    except (ValueError, RecursionError):
+        return body.split("\n")
+
+
+def _rows(name: str, value: Any, pad: str) -> list[str]:
+    lead = f"{pad}{name}: " if name else pad
+    head, inner = ([lead.rstrip()], f"{pad}  ") if name else ([], pad)
+    match value:
+        case dict() if value:
+            return head + [row for key, item in value.items() for row in _rows(str(key), item, inner)]
+        case list() if value:
+            out = head
+            for item in value:
+                first, *rest = _rows("", item, f"{inner}  ")
+                out += [f"{inner}- {first.lstrip()}", *rest]
+            return out
+        case str() if "\n" in value:
+            return head + [f"{inner}{row}" for row in value.split("\n")]
+        case _:
+            return [lead + (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]

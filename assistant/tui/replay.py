@@ -15,6 +15,7 @@ from assistant.domain.plan import StepStatus
 from assistant.policy.sanitize import clip
 from assistant.session.replay import Marker, MarkerKind, Player
 from assistant.tui.card import diff_lines, facts
+from assistant.tui.items import call_screen
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Given, Line, Tone, block, columns, line
 from assistant.tui.markdown import markdown_lines
@@ -25,6 +26,7 @@ from assistant.tui.ports import Recording
 from assistant.tui.quotes import readable
 from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.steps import Show, Step, grouped, headline, mmss, step_line, step_text
+from assistant.tui.thinking import board_items, call_facts, hypothesis_item
 from assistant.tui.transcript import clock, plan_lines, seconds
 from assistant.tui.view import LinesView, Row, Rule
 
@@ -244,6 +246,8 @@ class ReplayScreen(CaseScreen):
         payload = shown(self.player, self._steps[self.step()])
         if isinstance(payload, ev.EvidenceAdded):
             self.host.open_evidence(payload.evidence.id)
+        elif isinstance(payload, ev.ModelCalled):
+            self.app.push_screen(call_screen(payload, self._recording.body if self._recording is not None else None))
         elif (known := case.proposal(proposal_of(payload))) is not None:
             progress = progress_lines(known, event.at)
             card = [*facts(known.proposal), BLANK, *diff_lines(known.proposal, hidden=True), BLANK, *progress]
@@ -294,7 +298,9 @@ def state_lines(player: Player, step: Step, number: int) -> list[Line]:
         ("changes", " ".join(f"{p.proposal.id} {p.state.value}" for p in case.proposals) or "none"),
     ])  # fmt: skip
     for finding in () if isinstance(payload, ev.FindingsRanked) else case.findings[:3]:
-        out += finding_item(finding)
+        out += finding_item(finding, case.mind)
+    if case.board and not isinstance(payload, ev.BoardMade):
+        out += board_items(case, hint=False)
     return out
 
 
@@ -337,6 +343,12 @@ def payload_lines(payload: ev.Payload) -> list[Line]:
             return plan_lines(payload.steps)
         case ev.EvidenceAdded():
             return [*evidence_item(payload.evidence), *block(payload.evidence.quote, Tone.CODE, indent=3)]
+        case ev.OpinionGiven():
+            return markdown_lines(payload.markdown)
+        case ev.BoardMade():
+            return [each for hypothesis in payload.hypotheses for each in hypothesis_item(hypothesis)]
+        case ev.ModelCalled():
+            return [*call_facts(payload), line(("enter opens what was sent and what came", Tone.MUTED))]
         case ev.FindingsRanked():
             return [each for finding in payload.findings for each in finding_item(finding)]
         case ev.Proposed():

@@ -165,7 +165,7 @@ class SessionsScreen(CaseScreen):
             out.append(line((row.result, Tone.PLAIN), hang=2))
         if self._loaded is not None and self._loaded[0] == row.id:
             case = self._loaded[1]
-            out += [BLANK, *(each for finding in case.findings for each in finding_item(finding))]
+            out += [BLANK, *(each for finding in case.findings for each in finding_item(finding, case.mind))]
             if case.answer is not None:
                 out += [BLANK, *markdown_lines(case.answer.markdown)]
         view.show(out)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from assistant.domain import event as ev
+from assistant.domain.case import Spent
 from assistant.domain.proposal import Answer
 from assistant.policy.sanitize import clip
 from assistant.tui.lines import Line, Tone, line
 from assistant.tui.quotes import readable
+from assistant.tui.thinking import MODEL_TOOL, marked, tokens, who
 
 LONGEST_TEXT = 76
 """Cells of a step in the list: two rows at most; the whole text stands beside it."""
@@ -37,6 +39,7 @@ class Step:
     reads: int = 0
     failed: int = 0
     ids: tuple[str, ...] = ()
+    model: bool = False
 
 
 _READING = (ev.ToolStarted, ev.ToolWaiting, ev.ToolEnded, ev.EvidenceAdded)
@@ -58,8 +61,20 @@ def grouped(events: Sequence[ev.Event], show: Show) -> list[Step]:
         before = out[-1] if out else None
         if before is not None and isinstance(payload, _FOLLOWING):
             out[-1] = replace(before, last=number)
+        elif isinstance(payload, ev.ModelCalled) and before is not None and before.model:
+            text, tone = headline(payload)
+            out[-1] = replace(before, last=number, text=text, tone=tone, reads=0)
         elif isinstance(payload, _READING):
             reading = before is not None and (before.reads > 0 or bool(before.ids))
+            if before is not None and isinstance(payload, ev.ToolStarted):
+                # A call of a model is a step of its own, which what is told of it afterwards sums up.
+                reading = reading and not before.model and payload.tool != MODEL_TOOL
+            if before is not None and not reading and isinstance(payload, ev.ToolWaiting | ev.ToolEnded):
+                # Something else happened while it ran; where it failed, that has to be seen.
+                late = isinstance(payload, ev.ToolEnded) and not payload.ok
+                tone = Tone.BAD if late else before.tone
+                out[-1] = replace(before, last=number, failed=before.failed + late, tone=tone)
+                continue
             step = before if before is not None and reading else Step(number, number, seconds, "", Tone.PLAIN)
             step = _read(replace(step, last=number), payload)
             out[len(out) - reading :] = [step]
@@ -85,7 +100,7 @@ def _read(step: Step, payload: ev.Payload) -> Step:
     match payload:
         case ev.ToolStarted():
             only = f"{payload.title} " if step.reads == 0 else ""
-            step = replace(step, reads=step.reads + 1, text=only)
+            step = replace(step, reads=step.reads + 1, text=only, model=payload.tool == MODEL_TOOL)
         case ev.ToolEnded(ok=False):
             step = replace(step, failed=step.failed + 1)
         case ev.EvidenceAdded():
@@ -147,6 +162,16 @@ def headline(payload: ev.Payload) -> tuple[str, Tone]:
             return "findings " + " ".join(f.id for f in payload.findings), Tone.STRONG
         case ev.RemediesSuggested():
             return f"{len(payload.remedies)} remedies suggested", Tone.PLAIN
+        case ev.BoardMade():
+            return "might be " + " ".join(each.id for each in payload.hypotheses), Tone.PLAIN
+        case ev.HypothesisMarked():
+            return f"you: {marked(payload)}", Tone.STRONG
+        case ev.OpinionGiven():
+            return f"{who(payload.mind)} says: {payload.verdict.value}", Tone.STRONG
+        case ev.ModelCalled():
+            used = f"{tokens(payload.prompt_tokens + payload.completion_tokens)}, {Spent().plus(payload).price}"
+            wrong = f", FAILED {payload.failed}" if payload.failed else f", cut: {payload.cut}" if payload.cut else ""
+            return f"model {payload.model} {payload.purpose}, {used}{wrong}", Tone.WARN if wrong else Tone.PLAIN
         case ev.Answered():
             return f"answer: {payload.verdict.value}", Tone.STRONG
         case ev.Proposed():

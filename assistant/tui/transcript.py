@@ -13,6 +13,7 @@ from assistant.domain.case import Case, Entry, ToolCall
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Answer, ProposalState
 from assistant.tui.lines import BLANK, Given, Line, Tone, block, line
+from assistant.tui.thinking import VERDICTS, Course, call_lines, course, marked, opinion_lines, unsupported
 
 READS_IN_A_ROW = 5
 """Longer runs of successful reads collapse to one line."""
@@ -71,7 +72,7 @@ class Transcript:
         self.folds = Folds()
         self._markdown = markdown
         self._session = ""
-        self._entries: dict[int, list[Line]] = {}
+        self._entries: dict[int, tuple[object, list[Line]]] = {}
         self._calls: dict[str, tuple[ToolCall, bool, list[Line]]] = {}
 
     def lines(self, case: Case, now: datetime, *, narrow: bool = False) -> list[Line]:
@@ -82,12 +83,16 @@ class Transcript:
             self._calls.clear()
         out: list[Line] = []
         calls = {call.call: call for call in case.calls}
+        followed = course(case)
+        claims: list[Line] = []
         last_plan = max((e.seq for e in case.transcript if isinstance(e.payload, ev.PlanMade)), default=0)
         run: list[ToolCall] = []
         for entry in case.transcript:
             payload = entry.payload
             if isinstance(payload, ev.ToolStarted):
                 call = calls.get(entry.ref)
+                if call is not None and call.done and entry.ref in followed.told:
+                    continue
                 if call is not None and call.done and call.ok:
                     run.append(call)
                     continue
@@ -100,13 +105,48 @@ class Transcript:
                 if (call := calls.get(entry.ref)) is not None:
                     out += self._call(call, now)
                 continue
-            if (laid := self._entries.get(entry.seq)) is None:
-                laid = self._entry(entry, case)
-                if not isinstance(payload, ev.Proposed):  # that one says whether it still waits
-                    self._entries[entry.seq] = laid
+            laid = self._laid(entry, case, followed)
+            if isinstance(payload, ev.FindingsRanked):
+                # What nothing carries is said below the answer that claims it, where people read on.
+                claims = laid
+                continue
+            if isinstance(payload, ev.Asked) and claims:
+                out, claims = [*out, *claims], []
             out += laid
+            if isinstance(payload, ev.Answered) and claims:
+                out, claims = [*out, *claims, BLANK], []
         self._flush(run, out, now)
+        out += claims
         return [each for n, each in enumerate(out) if each is not BLANK or (n and out[n - 1] is not BLANK)]
+
+    def _laid(self, entry: Entry, case: Case, followed: Course) -> list[Line]:
+        """Return the lines of an entry; most never change once laid out, some turn with what is folded or followed."""
+        state: object = None
+        match entry.payload:
+            case ev.Proposed():
+                return self._entry(entry, case)
+            case ev.ModelCalled():
+                state = self.folds.is_open(f"entry:{entry.seq}", False)
+            case ev.OpinionGiven():
+                answer = followed.answers.get(entry.seq)
+                thinking = case.running and answer is None and case.opinion is entry.payload
+                is_open = self.folds.is_open(f"entry:{entry.seq}", answer is None)
+                state = (answer, thinking, is_open, thinking and bool(case.board))
+            case _:
+                pass
+        known = self._entries.get(entry.seq)
+        if known is None or known[0] != state:
+            known = self._entries[entry.seq] = (state, self._entry(entry, case, state))
+        return known[1]
+
+    def turn_over(self, ref: str, case: Case) -> None:
+        """Fold or unfold a block."""
+        call = case.call(ref.removeprefix("call:")) if ref.startswith("call:") else None
+        opened = call is not None and call.done and not call.ok
+        entry = next((e for e in case.transcript if f"entry:{e.seq}" == ref), None)
+        if entry is not None and isinstance(entry.payload, ev.OpinionGiven):
+            opened = entry.seq not in course(case).answers
+        self.folds.toggle(ref, opened)
 
     def _flush(self, run: list[ToolCall], out: list[Line], now: datetime) -> None:
         ref = f"run:{run[0].call}" if run else ""
@@ -179,7 +219,7 @@ class Transcript:
             out += plan_lines(plan, ref="plan")
         return [*out, BLANK]
 
-    def _entry(self, entry: Entry, case: Case) -> list[Line]:
+    def _entry(self, entry: Entry, case: Case, state: object = None) -> list[Line]:
         payload = entry.payload
         ref = f"entry:{entry.seq}"
         match payload:
@@ -190,9 +230,11 @@ class Transcript:
             case ev.Steered():
                 return [line(("you, while it works: ", Tone.HEADING), payload.text, hang=2, ref=ref)]
             case ev.HypothesisMarked():
-                return [line(("you: ", Tone.HEADING), f"{payload.hypothesis} {payload.mark.value}", ref=ref)]
+                return [line(("you: ", Tone.HEADING), marked(payload), hang=5, ref=ref)]
             case ev.OpinionGiven():
-                return self._opinion(payload, entry, ref)
+                return self._opinion(payload, entry, ref, state)
+            case ev.FindingsRanked():
+                return unsupported(payload.findings, ref)
             case ev.Answered():
                 return self._answer(payload, entry, ref)
             case ev.Noted():
@@ -202,9 +244,7 @@ class Transcript:
             case ev.BudgetReached():
                 return [line((f"bound reached ({payload.bound}): ", Tone.WARN), payload.text, hang=2, ref=ref)]
             case ev.ModelCalled():
-                tokens = f"{payload.prompt_tokens + payload.completion_tokens} tokens"
-                right: list[Given] = [tokens, f"  {seconds(payload.seconds)}"]
-                return [line(("> model  ", Tone.MUTED), f"{payload.model}  {payload.purpose}", right=right, ref=ref)]
+                return call_lines(payload, ref, seconds=seconds(payload.seconds), is_open=bool(state))
             case ev.ErrorRaised():
                 return error_lines(payload, ref)
             case ev.ClusterLost():
@@ -224,14 +264,15 @@ class Transcript:
             case _:
                 return []
 
-    def _opinion(self, payload: ev.OpinionGiven, entry: Entry, ref: str) -> list[Line]:
-        head = line(
-            (f"{payload.mind} ", Tone.HEADING), (clock(entry.at), Tone.MUTED), f"  {payload.verdict.value}", ref=ref
-        )
-        return [BLANK, head, *self._markdown(payload.markdown, ref), BLANK]
+    def _opinion(self, payload: ev.OpinionGiven, entry: Entry, ref: str, state: object) -> list[Line]:
+        answer, thinking, is_open, board = state if isinstance(state, tuple) else (None, False, True, False)
+        return opinion_lines(
+            payload, clock(entry.at), ref, answer=answer, thinking=thinking, is_open=is_open, board=board,
+            markdown=self._markdown,
+        )  # fmt: skip
 
     def _answer(self, payload: ev.Answered, entry: Entry, ref: str) -> list[Line]:
-        word = {"fault": Tone.BAD, "healthy": Tone.GOOD}.get(payload.verdict.value, Tone.WARN)
+        word = VERDICTS.get(payload.verdict.value, Tone.WARN)
         head = line(
             ("answer ", Tone.HEADING), (clock(entry.at), Tone.MUTED), f"  by {payload.mind}  ",
             (payload.verdict.value, word), ref=ref,

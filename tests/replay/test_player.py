@@ -14,11 +14,27 @@ from hypothesis import strategies as st
 from assistant.domain import event as ev
 from assistant.domain.case import Case, fold
 from assistant.domain.event import Event
+from assistant.domain.hypothesis import Hypothesis, Mark
 from assistant.plain.replay import replay_plain
 from assistant.session.replay import MarkerKind, Player
+from assistant.store.recording import export_lines, read_lines
 from tests.replay.course import EVENTS
+from tests.replay.thought import SUPPORTED, TEXTS, UNSUPPORTED
 from tests.session.scripted import START, FakeClock
 from tests.unit.domain.payloads import payloads
+
+ids = st.sampled_from(["H1", "H2", "H3"])
+boards = st.lists(st.builds(Hypothesis, ids, st.text(max_size=9), st.just("large")), unique_by=lambda item: item.id)
+digests = st.sampled_from(["", *TEXTS])
+calls = st.builds(
+    ev.ModelCalled, cost_usd=st.sampled_from([-1.0, 0.0, 0.25]), prompt_digest=digests, reply_digest=digests
+)
+thinking: st.SearchStrategy[ev.Payload] = st.one_of(
+    st.builds(ev.BoardMade, boards.map(tuple)),
+    st.builds(ev.HypothesisMarked, ids, st.sampled_from(Mark)),
+    st.builds(ev.FindingsRanked, st.lists(st.sampled_from([SUPPORTED, UNSUPPORTED])).map(tuple)),
+    st.from_type(ev.OpinionGiven), calls, st.from_type(ev.Asked), st.from_type(ev.Answered),
+)  # fmt: skip
 
 
 class TestSteps:
@@ -49,6 +65,22 @@ class TestSteps:
         assert 0 <= player.position <= player.length
         assert player.case == fold(events[: player.position])
         assert player.case_at(goal) == fold(events[:goal])
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(thinking, max_size=20), st.data())
+    def test_what_a_model_thought_is_replayed_as_it_was_seen(
+        self, given: list[ev.Payload], data: st.DataObject
+    ) -> None:
+        events = tuple(Event("s1", n, START + timedelta(seconds=n), p) for n, p in enumerate(given, 1))
+        live, seen = Case(), [Case()]
+        for event in events:
+            live = live.apply(event)
+            seen.append(live)
+        lines = export_lines(events, TEXTS.__getitem__, app_version="0.1", exported_at=START)
+        player = Player(read_lines(io.BytesIO(b"".join(lines))).events) if events else Player(())
+        for step in data.draw(st.lists(st.integers(0, len(events)), max_size=6)):
+            assert player.jump(step) == seen[step]
+        assert player.jump(player.length) == live
 
     def test_stepping_back_from_the_end_undoes_the_last_event(self) -> None:
         player = Player(EVENTS)

@@ -8,6 +8,8 @@ import io
 import json
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.domain.case import fold
+from assistant.domain.event import Event
+from assistant.domain.hypothesis import Mark
 from assistant.errors import PilothouseError, RecordingError, StoreError
+from assistant.session.replay import Player
 from assistant.store.log import SessionStore
 from assistant.store.recording import Recording, export_file, export_lines, read_file, read_lines
+from tests.replay import thought
 from tests.replay.course import BODY, EVENTS, SHA256
 from tests.session.scripted import START
 
@@ -67,6 +73,66 @@ class TestRoundTrip:
             assert case.question == fold(EVENTS).question and store.body(SHA256) == BODY
             assert store.row(session).imported and store.verify(session).intact
             assert not store.interrupted(store.row(session))
+
+
+class TestTextsOfModels:
+    """What a model was sent and what it said travels with the session, like the texts that evidence stands in."""
+
+    def lines(self, body: Callable[[str], str] = thought.TEXTS.__getitem__) -> list[bytes]:
+        return list(export_lines(thought.EVENTS, body, app_version="0.1", exported_at=START))
+
+    def test_prompts_and_replies_come_back_and_stand_before_the_event_that_names_them(self) -> None:
+        lines = self.lines()
+        found = read(lines)
+        assert found.events == thought.EVENTS
+        assert {sha256: found.body(sha256) for sha256 in found.bodies} == thought.TEXTS
+        values = [json.loads(line) for line in lines]
+        bodies = [value["body"] for value in values if "body" in value]
+        assert len(bodies) == len(set(bodies)), "a text that two calls name is written once"
+        for digest in (thought.CALLED.prompt_digest, thought.CALLED.reply_digest, thought.CUT.reply_digest):
+            named = next(
+                n for n, value in enumerate(values)
+                if value.get("kind") == "model_called" and digest in value["data"].values()
+            )  # fmt: skip
+            assert next(n for n, value in enumerate(values) if value.get("body") == digest) < named
+
+    def test_a_recording_without_them_still_loads_and_names_what_is_missing(self) -> None:
+        def evidence_only(sha256: str) -> str:
+            return body(sha256)
+
+        lines = self.lines(evidence_only)
+        assert sum(b"missing_body" in line for line in lines) == 3
+        for kept in (lines, [line for line in lines if b"missing_body" not in line]):
+            found = read(kept)
+            assert found.events == thought.EVENTS and found.cut == ""
+            with pytest.raises(RecordingError, match="not in this recording"):
+                found.body(thought.CALLED.prompt_digest)
+
+    def test_a_call_that_kept_no_text_names_none(self) -> None:
+        bare = replace(thought.CALLED, prompt_digest="", reply_digest="")
+        events = (*EVENTS, Event("s1", len(EVENTS) + 1, START, bare))
+        lines = list(export_lines(events, body, app_version="0.1", exported_at=START))
+        assert not any(b"missing_body" in line for line in lines)
+        assert read(lines).events == events
+
+    def test_a_stored_session_is_exported_replayed_and_imported_as_it_was(self, tmp_path: Path) -> None:
+        path = tmp_path / "s.jsonl.gz"
+        with SessionStore.open(tmp_path / "s.db") as store:
+            for text in thought.TEXTS.values():
+                store.put_body("s1", text)
+            for event in thought.EVENTS:
+                store.append(event)
+            store.flush_blocking()
+            assert store.verify("s1").intact and store.verify_texts("s1").intact
+            export_file(path, store.load("s1").events, store.body, app_version="0.1", exported_at=START)
+        found = read_file(path)
+        player = Player(found.events)
+        assert player.jump(player.length) == fold(thought.EVENTS)
+        assert player.case.board[1].mark is Mark.STRUCK and player.case.spent.calls == 2
+        with SessionStore.open(tmp_path / "other.db") as store:
+            session = store.import_session(found.events, [found.body(sha256) for sha256 in found.bodies])
+            assert store.verify_texts(session).intact
+            assert store.body(thought.CALLED.reply_digest) == thought.REPLY
 
 
 class TestCutFiles:

@@ -14,6 +14,7 @@ import pytest
 from assistant.domain import event as ev
 from assistant.domain.case import fold
 from assistant.domain.evidence import Citation
+from assistant.domain.hypothesis import Mark
 from assistant.domain.ports import Recorder, Turn
 from assistant.domain.proposal import Answer, Decision, Origin, Outcome, ProposalState
 from assistant.errors import GateError, StoreError, UsageError
@@ -24,6 +25,7 @@ from assistant.session.runner import Parts, Session
 from assistant.store.log import SessionStore
 from assistant.store.memory import MemoryStore
 from assistant.store.sqlite import StoreLockedError
+from tests.replay.thought import BOARD
 from tests.session.scripted import (
     OPENED,
     REMEDY,
@@ -344,6 +346,33 @@ class TestTurns:
             await session.finished()
             assert desk.workflow.steered == ["look at the nodes"]
             assert desk.kinds().count("steered") == 1
+
+    async def test_a_hypothesis_is_struck_pinned_and_taken_back_while_the_turn_runs(self, tmp_path: Path) -> None:
+        async with desk_at(tmp_path) as desk:
+            session = await desk.open(propose=False)
+            with pytest.raises(UsageError, match="'H1'") as caught:
+                session.mark("H1", Mark.STRUCK)
+            assert "empty" in caught.value.hint
+            desk.workflow.hold = asyncio.Event()
+            await session.ask("why?")
+            await drain()
+            session._recorder.emit(ev.BoardMade(BOARD))
+            for mark in (Mark.STRUCK, Mark.STRUCK, Mark.OPEN, Mark.OPEN, Mark.PINNED):
+                session.mark("H2", mark)
+            with pytest.raises(UsageError) as caught:
+                session.mark("H9", Mark.STRUCK)
+            assert "H1, H2" in caught.value.hint
+            session._recorder.emit(ev.BoardMade(BOARD[1:]))
+            assert [(each.id, each.mark) for each in session.case.board] == [("H2", Mark.PINNED)]
+            assert session.running
+            desk.workflow.hold.set()
+            await session.finished()
+            marks = [event.payload for event in session.events if isinstance(event.payload, ev.HypothesisMarked)]
+            assert [each.mark for each in marks] == [Mark.STRUCK, Mark.OPEN, Mark.PINNED], "the same twice is nothing"
+            await session.close()
+            with pytest.raises(UsageError, match="closed"):
+                session.mark("H2", Mark.OPEN)
+            assert fold(desk.store.load("s1").events) == session.case
 
     async def test_stop_ends_a_turn_that_ignores_it_and_its_late_events_are_lost(self, tmp_path: Path) -> None:
         async with desk_at(tmp_path) as desk:

@@ -11,6 +11,7 @@ from assistant.domain.action import Action, Remedy, RequestClass, RiskLevel
 from assistant.domain.case import Case, fold
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role, Verdict
+from assistant.domain.hypothesis import Hypothesis
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import (
     Answer,
@@ -175,6 +176,80 @@ def investigation(made: Proposal | None = None) -> list[ev.Payload]:
         ev.StepStarted("S5"),
         ev.Proposed(made),
     ]
+
+
+MODEL, ASKED = "large-2026-10", "large"
+MODEL_ANSWER = """Both minds agree: revision 14 dropped `envFrom`, so **`DB_HOST` is empty** [E3][E4].
+
+The model adds: the ConfigMap `checkout-env` still exists [E5], so restoring the entry is enough.
+"""
+PROMPT = '{"messages": [{"role": "system", "content": "You look for a cause.\\nCite evidence."}], "tools": ["get"]}'
+REPLY = '{"text": "", "calls": [{"name": "get", "arguments": {"kind": "ConfigMap", "name": "checkout-env"}}]}'
+CONFIG = '{"kind": "ConfigMap", "metadata": {"name": "checkout-env"}}'
+BODIES |= {sha256(text.encode()).hexdigest(): text for text in (PROMPT, REPLY, CONFIG)}
+
+
+def called(purpose: str = "diagnose", **changes: object) -> ev.ModelCalled:
+    digests = [sha256(text.encode()).hexdigest() for text in (PROMPT, REPLY)]
+    made = ev.ModelCalled(
+        MODEL, purpose, digests[0], 7_120, 310, 0.0121, 3.4, ASKED, "gateway.example", digests[1], ("diagnoser 1f3a",)
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def thinking() -> list[ev.Payload]:
+    """The expert has concluded and spoken, and a model has begun to think."""
+    course = investigation()
+    begun = course[: next(n for n, each in enumerate(course) if isinstance(each, ev.RemediesSuggested))]
+    assert isinstance(begun[0], ev.SessionOpened)
+    board = (
+        Hypothesis(
+            "H1", "Revision 14 dropped the envFrom entry for checkout-env.", "expert", DEPLOYMENT, ("E3", "E4"), (),
+            "whether the ConfigMap still exists",
+        ),
+        Hypothesis("H2", "The database host moved and nobody changed the ConfigMap.", MODEL, None, (), ("E3",)),
+        Hypothesis(
+            "H3", "A rotation of the secret at 13:35 broke the login.", MODEL, None, ("E2",), (), "the secret's keys"
+        ),
+    )  # fmt: skip
+    return [
+        replace(begun[0], mind=ASKED), *begun[1:],
+        ev.BoardMade(board),
+        ev.OpinionGiven("expert", Verdict.FAULT, ANSWER),
+        ev.ToolStarted("c6", "model", f"ask {ASKED}  diagnose", "", "", "S4"),
+    ]  # fmt: skip
+
+
+def thought() -> list[ev.Payload]:
+    """Two calls of a model, one read of its own, an answer that agrees, and one claim that nothing carries."""
+    request = "GET /api/v1/namespaces/payments/configmaps/checkout-env"
+    e5 = evidence(5, request, '"name": "checkout-env"', CONFIG)
+    ranked = next(each for each in investigation() if isinstance(each, ev.FindingsRanked))
+    f1, f2 = ranked.findings
+    f3 = Finding(
+        "F3", 3, Role.NOTE, "credentials", DEPLOYMENT, "", "The secret was rotated and the login fails.", 0.4, (), (),
+        "", MODEL, "no evidence is cited",
+    )  # fmt: skip
+    rest = [
+        replace(each, mind=ASKED, markdown=MODEL_ANSWER) if isinstance(each, ev.Answered) else each
+        for each in investigation()[investigation().index(ranked) + 1 :]
+    ]
+    return [
+        *thinking(),
+        ev.ToolEnded("c6", True, "1 tool call", 3.4),
+        called(),
+        ev.ToolStarted("c7", "get", "get configmap checkout-env", request, "kubectl -n payments get cm", "S4"),
+        ev.EvidenceAdded(e5, "c7"),
+        ev.ToolEnded("c7", True, "found", 0.06, len(CONFIG)),
+        ev.ToolStarted("c8", "model", f"ask {ASKED}  diagnose", "", "", "S4"),
+        ev.ToolEnded("c8", True, "an answer", 12.0),
+        called(
+            model="small", endpoint="spare.example", prompt_tokens=8_400, completion_tokens=90, cost_usd=-1.0,
+            seconds=12.0, estimated=True, cut="more than 60,000 characters",
+        ),
+        ev.FindingsRanked((replace(f1, by=f"expert and {ASKED}"), f2, f3)),
+        *rest,
+    ]  # fmt: skip
 
 
 def outcome(made: Proposal | None = None) -> list[ev.Payload]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
+from assistant.domain import event as ev
 from assistant.domain.action import Action, RequestClass, RiskLevel
 from assistant.domain.proposal import Risk, Undo
 from assistant.domain.target import Target
@@ -90,9 +91,44 @@ async def shots(size: tuple[int, int]) -> dict[str, str]:
         await pilot.press("7")
         await settled(pilot, clock)
         out["replay"] = app.export_screenshot()
+    out |= await model(size)
     out["critical"] = await critical(size)
     out["chooser"] = await chooser(size)
     out["unreachable"] = await unreachable(size)
+    return out
+
+
+async def model(size: tuple[int, int]) -> dict[str, str]:
+    """A turn with a language model: while it thinks, its board, what is left at the end, a call in full."""
+    out: dict[str, str] = {}
+    clock = StillClock()
+    app, session = built(clock)
+    course = fixture.thought()
+    begun = len(fixture.thinking())
+    session.emit(*course[1:begun])
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, clock)
+        out["model-thinks"] = app.export_screenshot()
+        await pilot.press("tab", "5")
+        await settled(pilot, clock)
+        await pilot.press("m", "j", "j", "s")
+        await settled(pilot, clock)
+        out["model-board"] = app.export_screenshot()
+        session.emit(*course[begun:-2], ev.TurnEnded(1))
+        await pilot.press("2")
+        await settled(pilot, clock)
+        out["model-findings"] = app.export_screenshot()
+        await pilot.press("i")
+        await settled(pilot, clock)
+        out["model-answered"] = app.export_screenshot()
+        await pilot.press("tab", "G", "K", "K", "K")
+        await settled(pilot, clock)
+        await pilot.press("K", "K", "space")
+        await settled(pilot, clock)
+        out["model-call"] = app.export_screenshot()
+        await pilot.press("enter")
+        await settled(pilot, clock)
+        out["model-call-text"] = app.export_screenshot()
     return out
 
 

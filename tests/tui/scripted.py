@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from assistant.domain import event as ev
 from assistant.domain.case import Case
+from assistant.domain.hypothesis import Mark
 from assistant.domain.proposal import Answer, Decision, ProposalState
-from assistant.errors import StoreError
+from assistant.errors import StoreError, UsageError
 from assistant.tui.ports import Listener
 from tests.tui import fixture
 
@@ -47,6 +48,7 @@ class ScriptedSession:
     events: list[ev.Event] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     steered: list[str] = field(default_factory=list)
+    marked: list[tuple[str, Mark]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rechecked: list[str] = field(default_factory=list)
@@ -91,6 +93,12 @@ class ScriptedSession:
     def steer(self, text: str) -> None:
         self.steered.append(text)
         self.emit(ev.Steered(text))
+
+    def mark(self, hypothesis_id: str, mark: Mark) -> None:
+        self.marked.append((hypothesis_id, mark))
+        if self.case.hypothesis(hypothesis_id) is None:
+            raise UsageError("There is no such hypothesis.", "Choose one of the board.")
+        self.emit(ev.HypothesisMarked(hypothesis_id, mark))
 
     async def stop(self, reason: str) -> None:
         self.stopped.append(reason)

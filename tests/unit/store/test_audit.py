@@ -16,6 +16,7 @@ import pytest
 
 from assistant.domain.proposal import Answer, Decision, Origin, Outcome, ProposalState
 from assistant.errors import UsageError
+from assistant.store.bodies import body_key
 from assistant.store.chain import GENESIS, Damage, Verification, fault
 from assistant.store.heads import Heads, read_heads, write_heads
 from assistant.store.journal import FILE, Journal, entry_link, mac_digest, migrations
@@ -23,6 +24,7 @@ from assistant.store.journal_audit import NotedHead, check_entries, noted_head, 
 from assistant.store.log import SessionStore
 from assistant.store.sqlite import open_database
 from assistant.wire import encode
+from tests.replay import thought
 from tests.session.scripted import START, patch, proposal
 from tests.unit.store.test_session_log import filled
 
@@ -390,6 +392,27 @@ class TestSession:
         found = self.judged(path)
         assert not found.intact
         assert found.damage is damage
+
+    @pytest.mark.parametrize("text", [thought.PROMPT, thought.REPLY, thought.LATER_REPLY])
+    @pytest.mark.parametrize(("sql", "damage"), [
+        ("UPDATE bodies SET zlib = x'00' WHERE sha256 = ?", Damage.CHANGED),
+        ("DELETE FROM bodies WHERE sha256 = ?", Damage.REMOVED),
+        ("DELETE FROM session_bodies WHERE sha256 = ?", Damage.REMOVED),
+    ])  # fmt: skip
+    def test_what_a_model_was_sent_and_said_is_audited_like_evidence(
+        self, tmp_path: Path, text: str, sql: str, damage: Damage
+    ) -> None:
+        path = tmp_path / "s.db"
+        with SessionStore.open(path) as store:
+            for each in thought.TEXTS.values():
+                store.put_body("s1", each)
+            for event in thought.EVENTS:
+                store.append(event)
+        assert self.judged(path).intact
+        statements(path, (sql, (body_key(text),)))
+        found = self.judged(path)
+        assert found.damage is damage and body_key(text)[:12] in found.why
+        assert thought.EVENTS[found.bad_seq - 1].kind == "model_called"
 
     def test_every_removed_event_is_named(self, path: Path) -> None:
         for seq in range(1, 9):
