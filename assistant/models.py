@@ -6,15 +6,21 @@ Apart from the settings, which know no mind, and from wiring, because `doctor` s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agents.model.budget import Allowance, Bound
 from agents.model.types import Endpoint
 from assistant.config import Settings
+from assistant.domain.case import Spent
+from assistant.domain.ports import Clock
 from assistant.errors import UsageError
+
+if TYPE_CHECKING:
+    from agents.mind import Mind
+    from agents.model.reading import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,10 @@ PROVIDERS: Final[Mapping[str, Variables]] = {
 """Those that need a key. Others are left out, because nothing certain can be said of them without LiteLLM."""
 
 
+NO_KEY: Final = "no-key"
+"""Sent to an address of one's own where there is no key: local servers want none, and OpenAI's client wants one."""
+
+
 def endpoints(settings: Settings, environment: Mapping[str, str] = os.environ) -> tuple[Endpoint, ...]:
     """Return the models to ask, the wanted one first; none where the expert answers alone.
 
@@ -57,7 +67,10 @@ def endpoints(settings: Settings, environment: Mapping[str, str] = os.environ) -
     found = []
     for name, address in settings.models:
         ours = _ours(settings, name, address)
-        found.append(Endpoint(name, address, key if ours else "", dict(settings.model_headers) if ours else {}))
+        own = key if ours else ""
+        if address and not own and not _has_key(name, environment):
+            own = NO_KEY
+        found.append(Endpoint(name, address, own, dict(settings.model_headers) if ours else {}))
     return tuple(found)
 
 
@@ -70,6 +83,21 @@ def allowance(settings: Settings) -> Allowance:
         settings.turn_model_seconds,
         settings.turn_model_tool_calls,
     )
+
+
+def model_mind(
+    settings: Settings, models: Sequence[Endpoint], expert: Mind, reader: Reader, clock: Clock,
+    spent_since: Callable[[datetime], Spent],
+) -> Mind:  # fmt: skip
+    """Return the mind that asks these models, the first one by its name; `spent_since` tells what a day has cost."""
+    from agents.model.client import ModelClient
+    from agents.model.mind import ModelMind
+
+    def day() -> Spent:
+        return spent_since(day_began(clock.now()))
+
+    client = ModelClient(models, clock)
+    return ModelMind(expert, reader, client, models[0].model, allowance(settings), clock, day)
 
 
 def day_began(now: datetime) -> datetime:
@@ -92,6 +120,11 @@ def _ours(settings: Settings, name: str, address: str) -> bool:
     if settings.base_url:
         return address == settings.base_url
     return not address and _provider(name) == _provider(settings.model)
+
+
+def _has_key(name: str, environment: Mapping[str, str]) -> bool:
+    known = variables(name)
+    return known is None or any(environment.get(each) for each in known.keys)
 
 
 def _provider(name: str) -> str:

@@ -22,6 +22,7 @@ from assistant.errors import ClusterError, NotFoundError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from agents.graph import GraphWorkflow
+    from agents.mind import Mind
     from assistant.domain.event import Event, Verified
     from assistant.domain.finding import Finding
     from assistant.domain.ports import Gate, Pause, Recorder, Resolution, Turn, Workflow
@@ -73,7 +74,7 @@ async def open_gate(settings: Settings, place: Place, kubeconfig_out: Path | Non
 
         info = await backend.open()
         parts = _parts(settings, backend, store, _NoWorkflow)
-        opened = replace(_opened(info, place, info.namespace), mind="none")
+        opened = replace(_opened(settings, info, place, info.namespace), mind="none")
         session = await Session.open(parts, new_session_id(parts.clock.now()), opened)
     except BaseException:
         await backend.close()
@@ -108,8 +109,15 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
             loaded = await asyncio.to_thread(_load, settings, resume)
             session = await Session.resume(parts, resume, loaded)
         else:
-            session = await Session.open(parts, new_session_id(parts.clock.now()), _opened(info, place, namespace))
+            session = await Session.open(
+                parts, new_session_id(parts.clock.now()), _opened(settings, info, place, namespace)
+            )
         _spare_collections()
+        if settings.model:
+            # It takes seconds to load, in which the question is typed or the cluster is read.
+            from agents.model.library import load_ahead
+
+            load_ahead()
     except BaseException:
         opening.cancel()
         await asyncio.wait({opening, graph})
@@ -132,16 +140,20 @@ def _with_mind(
     from agents.expert.mind import ExpertMind
     from agents.graph import GraphWorkflow
     from agents.lost import unless_lost
+    from assistant.models import endpoints, model_mind
     from assistant.session.clock import SystemClock
     from assistant.store.memory import MemoryStore
     from assistant.tools.kube import KubeReader
 
     clock = SystemClock()
     recorded = not isinstance(store, MemoryStore)
+    models = endpoints(settings)
 
     def workflow(gate: Gate) -> GraphWorkflow:
         reader = KubeReader(backend.client, clock)
-        mind = ExpertMind(reader, clock)
+        mind: Mind = ExpertMind(reader, clock)
+        if models:
+            mind = model_mind(settings, models, mind, reader, clock, store.spent_since)
         # What is not recorded cannot be resumed, so its checkpoints need no file either.
         checkpoints = settings.state / CHECKPOINTS if recorded else None
         workflows.append(GraphWorkflow(mind, gate, checkpoints, clock, requests=lambda: reader.requests))
@@ -214,7 +226,7 @@ def _load(settings: Settings, session: str) -> tuple[Event, ...]:
         return store.load(session).events
 
 
-def _opened(info: GateInfo, place: Place, namespace: str) -> SessionOpened:
+def _opened(settings: Settings, info: GateInfo, place: Place, namespace: str) -> SessionOpened:
     return SessionOpened(
         app_version=__version__,
         context=info.context,
@@ -224,7 +236,7 @@ def _opened(info: GateInfo, place: Place, namespace: str) -> SessionOpened:
         identity=info.identity,
         mode=info.mode,
         source=place.source,
-        mind="expert",
+        mind=settings.model or "expert",
         production=info.production,
     )
 

@@ -25,6 +25,8 @@ CONTEXT: Final = re.compile(
     r"input (?:is )?too long|exceeds? the (?:model's )?(?:maximum )?(?:context|number of tokens)",
     re.IGNORECASE,
 )
+# What OpenAI's client says before it asks anybody; LiteLLM makes an error of the server (500) of it.
+KEYLESS: Final = re.compile(r"missing credentials|api_key client option must be set", re.IGNORECASE)
 QUOTED_CHARACTERS: Final = 240
 _AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _REFUSED: Final = frozenset({401, 402, 403, 404, 407})
@@ -38,7 +40,8 @@ def status_of(error: BaseException) -> int:
 
 def may_try_again(error: BaseException) -> bool:
     """Say whether the same request may go through a little later."""
-    return status_of(error) in _AGAIN and not CONTEXT.search(str(error))
+    text = str(error)
+    return status_of(error) in _AGAIN and not CONTEXT.search(text) and not KEYLESS.search(text)
 
 
 def retry_after_seconds(error: BaseException, otherwise: float) -> float:
@@ -75,6 +78,9 @@ def typed(
             "Choose a model with a larger context.",
             detail=detail,
         )
+    if KEYLESS.search(text):
+        hint = "Put the provider's key into its variable, or name another one with model_key_env."
+        return ModelRefusedError(f"There is no key for {place}.", hint, detail=detail)
     if status in _REFUSED:
         meaning = {
             401: f"{place} does not accept the key.", 402: f"{place} wants to be paid.",

@@ -8,17 +8,46 @@ takes a `.env` file of the working directory into the environment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import os
+import threading
 from typing import Any
 
 _ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 
 
 async def load() -> Any:
-    """Return the module, set up; loaded once."""
-    return await asyncio.to_thread(_import)
+    """Return the module, set up; loaded once. Raises ImportError."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[Any] = loop.create_future()
+
+    def done(library: Any, error: BaseException | None) -> None:
+        if loaded.done():
+            return
+        if error is not None:
+            loaded.set_exception(error)
+        else:
+            loaded.set_result(library)
+
+    def work() -> None:
+        try:
+            library, error = _import(), None
+        except BaseException as failure:
+            library, error = None, failure
+        # The loop may have ended meanwhile: then nobody waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(done, library, error)
+
+    # Not asyncio's own threads: whoever quits in the first seconds would wait for the import to end.
+    threading.Thread(target=work, daemon=True, name="litellm").start()
+    return await loaded
+
+
+def load_ahead() -> None:
+    """Begin to load, so that it is there when the first question is."""
+    threading.Thread(target=_import, daemon=True, name="litellm").start()
 
 
 def takes(library: Any, model: str, parameter: str) -> bool:

@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Loop:
-    """One turn with a model. `day` returns what all sessions of the day have used before this one."""
+    """One turn with a model. `day` returns what all sessions of the day have used; asked once, when the turn begins."""
 
     client: ModelClient
     model: str
@@ -63,6 +63,7 @@ class Loop:
     remedies_before: int = 0
     _outcome: Outcome = field(default_factory=Outcome)
     _began: float = 0.0
+    _before: Spent = field(default_factory=Spent)
     _asked: dict[str, int] = field(default_factory=dict)
     _carried: int = 0
     _silent: int = 0
@@ -72,7 +73,7 @@ class Loop:
 
     async def run(self) -> Outcome:
         """Return what the model makes of the case. Raises BudgetError where the session forbids more tool calls."""
-        self._began = self.clock.monotonic()
+        self._began, self._before = self.clock.monotonic(), self.day()
         while True:
             self.case.directions += self.recorder.steering()
             last = self._is_last()
@@ -121,7 +122,7 @@ class Loop:
         """Return a reply; None where there is none, and then the outcome says why."""
         case = self.recorder.case
         messages, tools = self._messages(last=last)
-        today = self.day().and_also(case.spent)
+        today = self._before.and_also(case.spent_turn)
         bound = reached(self.allowance, case.spent_turn, case.spent, today, self._next_tokens())
         if bound is not None:
             self.recorder.emit(BudgetReached(bound.bound, bound.limit, bound.text))

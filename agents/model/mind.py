@@ -28,7 +28,7 @@ from assistant.domain.finding import Finding
 from assistant.domain.plan import Step
 from assistant.domain.ports import Clock, Recorder, Turn
 from assistant.domain.target import Target
-from assistant.errors import BudgetError
+from assistant.errors import PilothouseError
 
 
 class ModelMind:
@@ -38,7 +38,7 @@ class ModelMind:
         self, expert: Mind, reader: Reader, client: ModelClient, model: str, allowance: Allowance, clock: Clock,
         day: Callable[[], Spent] = Spent,
     ) -> None:  # fmt: skip
-        """Keep the parts. `model` is the name that people know; `day` what other sessions of today have used."""
+        """Keep the parts. `model` is the name that people know; `day` what the sessions of today have used."""
         self._expert = expert
         self._reader = reader
         self._client = client
@@ -75,8 +75,8 @@ class ModelMind:
         loop = self._loop(case, toolbox, recorder, expert)
         try:
             outcome = await loop.run()
-        except BudgetError as error:
-            return self._stands(expert, error.meaning, recorder)
+        except PilothouseError as error:
+            return self._stands(expert, f"{error.meaning} {error.hint}".strip(), recorder)
         if outcome.checked is None:
             if outcome.error is not None:
                 failed = outcome.error
@@ -104,7 +104,7 @@ class ModelMind:
         loop.tools = ("get", "list", definitions.CHANGE, "answer")
         try:
             outcome = await loop.run()
-        except BudgetError as error:
+        except PilothouseError as error:
             recorder.emit(Noted(f"There is no other suggestion of {self._model}: {error.meaning}", "warning"))
             return ()
         if not outcome.remedies and outcome.failure:

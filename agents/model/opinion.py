@@ -111,7 +111,12 @@ def _agreeing(
     expert: Conclusion, said: Said, made: Sequence[Finding], roots: Sequence[Finding], agreed: set[str]
 ) -> _Led:
     by = f"expert and {said.model}"
-    findings = [replace(each, by=by) if each.id in agreed else each for each in expert.findings]
+    findings = []
+    for each in expert.findings:
+        if each.id in agreed:
+            facts = [fact for mine in made if _same(mine.target, each.target) for fact in mine.evidence]
+            each = replace(each, by=by, evidence=tuple(dict.fromkeys((*each.evidence, *facts))))
+        findings.append(each)
     for each in made:
         if any(_same(each.target, root.target) for root in roots):
             continue
@@ -186,8 +191,8 @@ def _markdown(
     ]
     if ruled:
         parts.append("Ruled out:\n\n" + "\n".join(ruled))
-    roots = [each for each in findings if each.role is Role.ROOT_CAUSE]
-    parts.append(what_to_do(remedies, roots))
+    if led.model_leads:
+        parts.append(what_to_do(remedies, [each for each in findings if each.role is Role.ROOT_CAUSE]))
     if not led.agreed:
         parts.append(f"**What the expert says:**\n\n{expert.markdown}")
     return "\n\n".join(part for part in parts if part)

@@ -13,7 +13,7 @@ from assistant.config import Settings
 from assistant.domain.case import Case
 from assistant.domain.event import Event, StepStarted
 from assistant.domain.finding import Verdict
-from assistant.errors import BudgetError, ClusterError, PilothouseError, StoreError, UsageError
+from assistant.errors import BudgetError, ClusterError, ModelError, PilothouseError, StoreError, UsageError
 from assistant.policy.sanitize import safe
 
 FAULT = 1
@@ -22,9 +22,10 @@ SCAN_QUESTION = "Is anything wrong here?"
 
 
 def ask(given: argparse.Namespace) -> int:
-    """Answer a question. Exit 3 when a change waits (--propose), 1 when there is a fault (--exit-code), else 0."""
-    if given.model:
-        raise UsageError("Language models are not in this version.", "Leave --model out: the built-in expert answers.")
+    """Answer a question. Exit 3 when a change waits (--propose), 1 when there is a fault (--exit-code), else 0.
+
+    Raises ModelError (exit 6) where the language model failed and the expert alone could not decide.
+    """
     question = " ".join(given.question)
     if not any(character.isalnum() for character in question):
         raise UsageError("The question has no words.", 'Say what is wrong, for example: "why does web restart?"')
@@ -80,6 +81,9 @@ def _raise_without_answer(case: Case) -> None:
     unreadable = next((error for error in case.errors if error.code in ("cluster", "gate", "gate-gone")), None)
     if unreadable and _verdict(case) is Verdict.UNDETERMINED:
         raise ClusterError(unreadable.meaning, unreadable.hint, detail=unreadable.detail)
+    failed = next((error for error in reversed(case.errors) if error.code.startswith(ModelError.code)), None)
+    if failed and case.answer is not None and _verdict(case) is Verdict.UNDETERMINED and not case.root_causes:
+        raise ModelError(failed.meaning, failed.hint, detail=failed.detail)
     if case.answer is not None:
         return
     if case.errors:

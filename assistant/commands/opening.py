@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from assistant.backend import Place, bundle_place
 from assistant.config import Settings, load
-from assistant.errors import UsageError
 
 if TYPE_CHECKING:
     from assistant.wiring import Work
@@ -22,13 +21,6 @@ FLAGS = ("context", "kubeconfig", "namespace", "mode", "theme", "model", "no_mod
 def settings_of(given: argparse.Namespace) -> Settings:
     """Return the settings with this command line's flags on top. Raises UsageError."""
     return load({name: getattr(given, name, None) for name in FLAGS})
-
-
-def refuse_model(given: argparse.Namespace) -> None:
-    """Raise UsageError for a model that was asked for on the command line, as long as none is asked."""
-    # A flag that did nothing would be taken for an answer of that model.
-    if given.model:
-        raise UsageError("Language models are not in this version.", "Leave --model out: the built-in expert answers.")
 
 
 def place_for(given: argparse.Namespace) -> Place:

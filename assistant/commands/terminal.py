@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from assistant.backend import Place, place_of, practice_place
-from assistant.commands.opening import place_for, refuse_model, settings_of
+from assistant.commands.opening import place_for, settings_of
 from assistant.config import Settings
 from assistant.errors import StoreError, UsageError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 def open_terminal(given: argparse.Namespace) -> int:
     """Open a cluster, a bundle or a stored session."""
-    refuse_model(given)
     settings, place = settings_of(given), place_for(given)
     question = " ".join(given.question)
     if _linear(given):
@@ -37,7 +36,6 @@ def practise(given: argparse.Namespace) -> int:
     """Open a practice incident, or the list of them."""
     from assistant.practice import incident, incidents
 
-    refuse_model(given)
     settings = settings_of(given)
     if _linear(given):
         if not given.incident:

@@ -41,9 +41,6 @@ def run(
     ("code", "said", "arguments"),
     [
         (2, "no words", ("ask", "?!")),
-        (2, "not in this version", ("ask", "why", "--model", "x")),
-        (2, "not in this version", ("practice", "missing-image", "--model", "x", "--plain")),
-        (2, "not in this version", ("why", "--model", "x", "--plain")),
         (2, "base_url (flag)", ("ask", "why", "--base-url", "localhost:8000")),
         (2, "practice incident", ("practice", "no-such", "--plain")),
         (4, "", ("ask", "why", "--bundle", "{home}/absent")),

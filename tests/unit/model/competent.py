@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _FINDING = re.compile(
-    r"^(F\d+) (?P<category>[a-z-]+) (?P<sure>[\d.]+): (?P<kind>\w+) (?P<place>\S+?)(?: at (?P<field>.+?))?: (?P<said>.*)"
-    r" \[(?P<ids>[E\d ]*)\]", re.MULTILINE,
+    r"^(F\d+) (?P<category>[a-z-]+) (?P<sure>[\d.]+): (?P<kind>\w+) (?P<place>\S+?)(?: at (?P<field>.+?))?:"
+    r" (?P<said>.*) \[(?P<ids>[E\d ]*)\]", re.MULTILINE,
 )  # fmt: skip
 _FENCE = re.compile(r"<<(?P<id>E\d+)\.(?P<mark>\w+)\n(?P<text>.*?)\n(?P=id)\.(?P=mark)>>", re.DOTALL)
 
