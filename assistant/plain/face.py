@@ -13,6 +13,7 @@ from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import PilothouseError, UsageError
 from assistant.plain.card import card_digest, card_lines, read_decision
 from assistant.plain.lines import WIDTH, event_lines, evidence_lines, one_line, wrapped
+from assistant.plain.thinking import claim_words, hypothesis_words, spent_words
 from assistant.policy.sanitize import SafeText
 
 LATER: Final = frozenset({"later", "quit", "exit", "q"})
@@ -43,12 +44,14 @@ class PlainFace:
         self._out = out
         self._width = width
         self._evidence = evidence
+        self._before = Case()
 
     def __call__(self, event: Event, case: Case) -> None:
         """Print one event."""
+        before, self._before = self._before, case
         if isinstance(event.payload, EvidenceAdded) and not self._evidence:
             return
-        self.lines(event_lines(event, case, self._width))
+        self.lines(event_lines(event, case, self._width, before=before))
 
     def lines(self, lines: list[SafeText]) -> None:
         """Print lines at once; a reader of a pipe must not wait for a full buffer."""
@@ -99,10 +102,15 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
     for finding in case.findings:
         word = "cause" if finding.role is Role.ROOT_CAUSE else finding.role.value.replace("_", " ")
         facts = " ".join(finding.evidence) or "nothing cited, so a guess"
-        text = f"{finding.target}: {finding.summary} ({finding.confidence:.0%} sure; {facts})"
+        claim = f"; {told}" if (told := claim_words(finding, case.mind)) else ""
+        text = f"{finding.target}: {finding.summary} ({finding.confidence:.0%} sure; {facts}{claim})"
         lines += wrapped(one_line(text), first=f"{finding.id} {word}: ", rest="   ", width=width)
         if finding.outside and finding.role is Role.ROOT_CAUSE:
             lines += wrapped(one_line(finding.outside), first="   outside the cluster: ", rest="   ", width=width)
+    if case.board:
+        lines.append(SafeText())
+    for hypothesis in case.board:
+        lines += wrapped(one_line(hypothesis_words(hypothesis)), first="might be: ", rest="   ", width=width)
     if case.remedies:
         lines.append(SafeText())
     for remedy in case.remedies:
@@ -127,4 +135,6 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
         lines += [SafeText(), SafeText("checked:")]
         for item in case.answer.checked:
             lines += wrapped(one_line(item), first="  - ", rest="    ", width=width)
+    if spent := spent_words(case):
+        lines += [SafeText(), *wrapped(one_line(spent), first="model: ", rest="   ", width=width)]
     return lines

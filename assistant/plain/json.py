@@ -9,6 +9,7 @@ import msgspec
 from assistant.domain.case import Case, ProposalCase
 from assistant.domain.finding import Verdict
 from assistant.domain.target import Target
+from assistant.plain.thinking import opinions
 from assistant.wire import to_builtins
 
 VERSION: Final = 1
@@ -38,8 +39,26 @@ def document(case: Case) -> dict[str, Any]:
                 "evidence": list(finding.evidence),
                 "explains": list(finding.explains),
                 "outside": finding.outside,
+                "by": finding.by,
+                "unsupported": finding.unsupported,
             }
             for finding in sorted(case.findings, key=lambda item: item.rank)
+        ],
+        "board": [
+            {
+                "id": each.id,
+                "cause": each.cause,
+                "by": each.by,
+                "target": _target(each.target) if each.target else None,
+                "for": list(each.speaks_for),
+                "against": list(each.speaks_against),
+                "decides": each.decides,
+                "mark": each.mark.value,
+            }
+            for each in case.board
+        ],
+        "opinions": [
+            {"mind": each.mind, "verdict": each.verdict.value, "markdown": each.markdown} for each in opinions(case)
         ],
         "evidence": [
             {
@@ -61,10 +80,12 @@ def document(case: Case) -> dict[str, Any]:
         "usage": {
             "seconds": round(case.used.seconds, 3),
             "api_requests": case.used.api_requests,
-            "model_calls": case.used.model_calls,
-            "prompt_tokens": case.used.prompt_tokens,
-            "completion_tokens": case.used.completion_tokens,
-            "cost_usd": case.used.cost_usd,
+            "model_calls": case.spent.calls,
+            "prompt_tokens": case.spent.prompt_tokens,
+            "completion_tokens": case.spent.completion_tokens,
+            # The sum of what is known: a reader that adds up must not meet a null.
+            "cost_usd": round(case.spent.cost_usd, 6),
+            "unpriced_calls": case.spent.unpriced,
         },
     }
 

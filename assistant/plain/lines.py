@@ -6,6 +6,7 @@ Serves pipes, logs, tiny terminals and screen readers.
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import Final, assert_never
 
 from assistant.domain import event as ev
@@ -14,6 +15,7 @@ from assistant.domain.case import Case
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role
 from assistant.domain.proposal import Outcome, ProposalState
+from assistant.plain.thinking import MODEL_TOOL, call_words, claim_words, hypothesis_words, marked_words
 from assistant.policy.sanitize import SafeText, safe
 
 WIDTH: Final = 80
@@ -40,15 +42,18 @@ def wrapped(text: str, *, first: str = "", rest: str = INDENT, width: int = WIDT
     return lines
 
 
-def event_lines(event: ev.Event, case: Case, width: int = WIDTH) -> list[SafeText]:
-    """Return what one event says, `case` being the state after it; none for bookkeeping."""
+def event_lines(event: ev.Event, case: Case, width: int = WIDTH, *, before: Case | None = None) -> list[SafeText]:
+    """Return what one event says, `case` being the state after it; none for bookkeeping.
+
+    With `before`, the state that was printed last, what findings and hypotheses said already is not said again.
+    """
     lines: list[SafeText] = []
-    for label, text in _said(event, case):
+    for label, text in _said(event, case, before or Case()):
         lines += wrapped(text, first=f"{event.at:%H:%M:%S}  {label}: ", width=width)
     return lines
 
 
-def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
+def _said(event: ev.Event, case: Case, before: Case) -> list[tuple[str, str]]:
     payload = event.payload
     match payload:
         case ev.SessionOpened():
@@ -60,6 +65,8 @@ def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
             return [
                 ("plan", "; ".join(f"{number} {one_line(step.title)}" for number, step in enumerate(payload.steps, 1)))
             ]
+        case ev.ToolStarted(tool=tool) if tool == MODEL_TOOL:
+            return [("thinking", f"{one_line(payload.title)} ..")]
         case ev.StepStarted() | ev.StepEnded() | ev.ToolStarted() | ev.Used() | ev.TurnEnded():
             return []
         case ev.ToolWaiting():
@@ -68,6 +75,8 @@ def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
             return [("waiting", f"{title}, {one_line(payload.why)}; again in {payload.seconds:.1f} s")]
         case ev.ToolEnded():
             call = case.call(payload.call)
+            if call and call.tool == MODEL_TOOL:
+                return []
             title = one_line(call.title) if call else payload.call
             facts = f" [{' '.join(call.evidence)}]" if call and call.evidence else ""
             word = "" if payload.ok else "FAILED: "
@@ -76,13 +85,15 @@ def _said(event: ev.Event, case: Case) -> list[tuple[str, str]]:
             fact = payload.evidence
             return [("evidence", f"{fact.id} {one_line(fact.request)} says {one_line(fact.quote)}")]
         case ev.FindingsRanked():
-            return [("finding", _finding(finding)) for finding in payload.findings]
+            return _findings(payload, case, before)
         case ev.RemediesSuggested():
             return [("suggestion", _remedy(remedy)) for remedy in payload.remedies]
         case ev.BoardMade():
-            return [("might be", f"{item.id} {one_line(item.cause)}") for item in payload.hypotheses]
+            return [("might be", one_line(hypothesis_words(each))) for each in case.board if each not in before.board]
         case ev.OpinionGiven():
-            return [(f"{payload.mind} says, {payload.verdict.value}", payload.markdown)]
+            still = " (a model still thinks)" if case.running and case.answer is None else ""
+            who = "the expert" if payload.mind == "expert" else payload.mind
+            return [(one_line(f"{who} says{still}, {payload.verdict.value}"), payload.markdown)]
         case ev.Answered():
             return [(f"answer, {payload.verdict.value}", payload.markdown)]
         case ev.Proposed() | ev.Decided() | ev.Sending() | ev.Concluded() | ev.Verified() | ev.UndoOffered():
@@ -99,14 +110,13 @@ def _aside(
         case ev.Steered():
             return "you direct", payload.text
         case ev.HypothesisMarked():
-            return "you mark", f"{payload.hypothesis} {payload.mark.value}"
+            return "you mark", one_line(marked_words(payload))
         case ev.Noted():
             return "warning" if payload.level == "warning" else "note", payload.text
         case ev.BudgetReached():
             return "bound reached", payload.text
         case ev.ModelCalled():
-            tokens = f"{payload.prompt_tokens} + {payload.completion_tokens} tokens"
-            return "model", f"{payload.model}, {payload.purpose}, {tokens}, {payload.seconds:.1f} s"
+            return "model", one_line(call_words(payload))
         case ev.ErrorRaised():
             return "error", f"{payload.meaning} {payload.hint}".strip()
         case ev.ClusterLost():
@@ -129,11 +139,25 @@ def _opened(opened: ev.SessionOpened) -> str:
     return one_line(f"{place}, mode {opened.mode}, mind {opened.mind}, source {opened.source}")
 
 
-def _finding(finding: Finding) -> str:
+def _findings(payload: ev.FindingsRanked, case: Case, before: Case) -> list[tuple[str, str]]:
+    said: list[tuple[str, str]] = []
+    known = {finding.id: finding for finding in before.findings}
+    for finding in payload.findings:
+        old = known.pop(finding.id, None)
+        if old is not None and replace(finding, by=old.by) == old:
+            said += [("finding", one_line(f"{finding.id} as before, by {finding.by}"))] if finding.by != old.by else []
+        else:
+            said.append(("finding", _finding(finding, case.mind)))
+    return said + [("finding", f"{one_line(gone)} no longer holds") for gone in known]
+
+
+def _finding(finding: Finding, mind: str) -> str:
     role = {Role.ROOT_CAUSE: "root cause", Role.CONSEQUENCE: "consequence", Role.NOTE: "note"}[finding.role]
     facts = f"[{' '.join(finding.evidence)}]" if finding.evidence else "(a guess: nothing cited)"
     outside = f" Not a cluster change: {finding.outside}" if finding.outside else ""
-    text = f"{finding.id} {role}, {finding.target}: {finding.summary} {facts}, {finding.confidence:.0%} sure.{outside}"
+    claim = f"; {told}" if (told := claim_words(finding, mind)) else ""
+    sure = f"{finding.confidence:.0%} sure{claim}"
+    text = f"{finding.id} {role}, {finding.target}: {finding.summary} {facts}, {sure}.{outside}"
     return one_line(text)
 
 

@@ -6,9 +6,23 @@ import re
 from typing import Final
 
 from assistant.domain.case import Case, Entry, ProposalCase
-from assistant.domain.event import Answered, Asked, Concluded, Decided, ErrorRaised, Noted, Proposed, Stopped, Verified
+from assistant.domain.event import (
+    Answered,
+    Asked,
+    Concluded,
+    Decided,
+    ErrorRaised,
+    HypothesisMarked,
+    ModelCalled,
+    Noted,
+    OpinionGiven,
+    Proposed,
+    Stopped,
+    Verified,
+)
 from assistant.domain.proposal import LineOrigin
 from assistant.plain.lines import one_line
+from assistant.plain.thinking import call_words, claim_words, hypothesis_words, marked_words, spent_words
 from assistant.policy.sanitize import safe
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#+!|~&])")
@@ -35,6 +49,8 @@ def report(case: Case, *, cut: str = "") -> str:
         begun = f"{case.opened_at:%Y-%m-%d %H:%M} UTC" if case.opened_at else ""
         place = f"context {opened.context}, namespace {case.namespace or 'all'}, {opened.server_version}"
         parts.append(f"Session {literal(case.session)}, {begun}, {literal(place)}, mind {literal(opened.mind)}.")
+    if spent := spent_words(case):
+        parts.append(f"\nLanguage model: {literal(spent)}.")
     if cut:
         parts.append(f"\n**Incomplete:** {literal(cut)}.")
     if case.answer:
@@ -44,9 +60,14 @@ def report(case: Case, *, cut: str = "") -> str:
     for finding in case.findings:
         cited = " ".join(finding.evidence) or "nothing cited, so a guess"
         text = f"{finding.target}: {finding.summary}"
-        parts.append(f"- **{finding.id} {finding.role.value}** {literal(text)} ({finding.confidence:.0%}; {cited})")
+        claim = f"; {literal(told)}" if (told := claim_words(finding, case.mind)) else ""
+        head = f"- **{finding.id} {finding.role.value}** {literal(text)}"
+        parts.append(f"{head} ({finding.confidence:.0%}; {cited}{claim})")
         if finding.outside:
             parts.append(f"  - outside the cluster: {literal(finding.outside)}")
+    if case.board:
+        parts += ["", "## What it might be", ""]
+    parts += [f"- {literal(hypothesis_words(each))}" for each in case.board]
     if case.remedies:
         parts += ["", "## Suggestions", ""]
     for remedy in case.remedies:
@@ -89,6 +110,12 @@ def _course(entry: Entry) -> str:
     match payload:
         case Asked():
             return f"{at}asked: {literal(payload.text)}"
+        case HypothesisMarked():
+            return f"{at}marked: {literal(marked_words(payload))}"
+        case OpinionGiven():
+            return f"{at}opinion of {literal(payload.mind)}: {payload.verdict.value}"
+        case ModelCalled():
+            return f"{at}model: {literal(call_words(payload))}"
         case Answered():
             return f"{at}answered: {payload.verdict.value}"
         case Proposed(proposal):
