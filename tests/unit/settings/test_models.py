@@ -9,7 +9,7 @@ import pytest
 
 from assistant.config import Settings, load
 from assistant.errors import UsageError
-from assistant.models import allowance, day_began, endpoints
+from assistant.models import NO_KEY, allowance, day_began, endpoints
 
 SECRET = "hunter2-hunter2"
 GATEWAY = "https://gateway.example/v1"
@@ -75,10 +75,20 @@ def test_a_fallback_without_an_address_is_asked_where_the_model_is(tmp_path: Pat
 
 def test_key_and_headers_go_to_the_address_that_they_were_given_for_and_nowhere_else(tmp_path: Path) -> None:
     found = endpoints(load({}, {}, written(tmp_path, FILE)), {"GATEWAY_KEY": f"{SECRET}\n"})
-    assert [each.api_key for each in found] == [SECRET, SECRET, "", ""]
+    assert [each.api_key for each in found] == [SECRET, SECRET, NO_KEY, ""]
     assert [dict(each.headers) for each in found] == [{"X-Team": SECRET}, {"X-Team": SECRET}, {}, {}]
     own = Settings(model="openai/a", model_fallbacks=("openai/b", "anthropic/c"), model_key_env="KEY")
     assert [each.api_key for each in endpoints(own, {"KEY": SECRET})] == [SECRET, SECRET, ""]
+
+
+@pytest.mark.parametrize(
+    ("environment", "sent"), [({}, NO_KEY), ({"OPENAI_API_KEY": "of the user"}, ""), ({"GROQ_API_KEY": "x"}, NO_KEY)]
+)
+def test_a_server_of_ones_own_needs_no_key_and_the_providers_variable_counts(
+    environment: dict[str, str], sent: str
+) -> None:
+    local = Settings(model="openai/m", base_url="http://127.0.0.1:11434/v1")
+    assert [each.api_key for each in endpoints(local, environment)] == [sent]
 
 
 @pytest.mark.parametrize("environment", [{}, {"GATEWAY_KEY": " "}])
