@@ -401,3 +401,15 @@ def test_a_client_without_an_endpoint_is_a_mistake() -> None:
 
 def test_no_key_is_in_the_text_of_an_endpoint() -> None:
     assert "abc" not in repr(Endpoint("openai/m", "http://x", "abc", {"x-key": "abc"}))
+
+
+async def test_a_provider_without_a_key_is_not_asked_again_and_the_key_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    async with serving(GOOD) as server:
+        clock = Clock()
+        with pytest.raises(ModelRefusedError, match="no key for openai/m") as told:
+            await ModelClient([server.endpoint(api_key="")], clock).call(QUESTION)
+        assert (server.asked, clock.pauses) == ([], [])
+        assert "variable" in told.value.hint
