@@ -167,6 +167,7 @@ def _plain(settings: Settings, place: Place, question: str, resume: str, inciden
     async def run() -> int:
         from assistant.plain.face import PlainFace
         from assistant.plain.talk import converse, read_stdin
+        from assistant.plain.typed import TerminalLines
         from assistant.session.clock import SystemClock
 
         connections = Connections(settings, place)
@@ -175,7 +176,9 @@ def _plain(settings: Settings, place: Place, question: str, resume: str, inciden
             face = PlainFace(sys.stdout, evidence=False)
             if incident is not None:
                 print(f"Practice: {incident.title}. Its users say: {incident.symptom}")
-            await converse(session, face, read_stdin, SystemClock(), question)
+            early = sys.stdin.isatty()
+            read = TerminalLines(sys.stdin.fileno(), sys.stdout) if early else read_stdin
+            await converse(session, face, read, SystemClock(), question, early=early)
         finally:
             await connections.close()
         return 0

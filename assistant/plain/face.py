@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TextIO
 
 from assistant.domain.case import Case
@@ -14,11 +13,10 @@ from assistant.errors import PilothouseError, UsageError
 from assistant.plain.card import card_digest, card_lines, read_decision
 from assistant.plain.lines import WIDTH, event_lines, evidence_lines, one_line, wrapped
 from assistant.plain.thinking import claim_words, hypothesis_words, spent_words
+from assistant.plain.typed import ReadLine
 from assistant.policy.sanitize import SafeText
 
 LATER: Final = frozenset({"later", "quit", "exit", "q"})
-
-ReadLine = Callable[[str], Awaitable[str | None]]
 
 
 class Deciding(Protocol):
@@ -58,6 +56,11 @@ class PlainFace:
         if lines:
             self._out.write("\n".join(lines) + "\n")
             self._out.flush()
+
+    def prompt(self, text: str) -> None:
+        """Print what is asked for, without ending the line."""
+        self._out.write(text)
+        self._out.flush()
 
     def error(self, error: PilothouseError) -> None:
         """Print what an error means and what to do."""
