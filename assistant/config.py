@@ -65,6 +65,7 @@ class Settings:
     model_fallbacks: tuple[str, ...] = field(default=(), repr=False)
     model_headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model_key_env: str = ""
+    model_wait_seconds: float = 90.0
     turn_tokens: int = 30_000
     turn_cost_usd: float = 0.5
     turn_model_calls: int = 8

@@ -12,7 +12,7 @@ from datetime import datetime, time
 from typing import TYPE_CHECKING, Final
 
 from agents.model.budget import Allowance, Bound
-from agents.model.types import Endpoint
+from agents.model.types import Bounds, Endpoint
 from assistant.config import Settings
 from assistant.domain.case import Spent
 from assistant.domain.ports import Clock
@@ -96,7 +96,8 @@ def model_mind(
     def day() -> Spent:
         return spent_since(day_began(clock.now()))
 
-    client = ModelClient(models, clock)
+    wait = settings.model_wait_seconds
+    client = ModelClient(models, clock, Bounds(wait, max(wait / 2, 45.0), max(settings.turn_model_seconds, wait)))
     return ModelMind(expert, reader, client, models[0].model, allowance(settings), clock, day)
 
 

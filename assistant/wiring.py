@@ -140,6 +140,7 @@ def _with_mind(
     from agents.expert.mind import ExpertMind
     from agents.graph import GraphWorkflow
     from agents.lost import unless_lost
+    from agents.state import Limits
     from assistant.models import endpoints, model_mind
     from assistant.session.clock import SystemClock
     from assistant.store.memory import MemoryStore
@@ -156,7 +157,9 @@ def _with_mind(
             mind = model_mind(settings, models, mind, reader, clock, store.spent_since)
         # What is not recorded cannot be resumed, so its checkpoints need no file either.
         checkpoints = settings.state / CHECKPOINTS if recorded else None
-        workflows.append(GraphWorkflow(mind, gate, checkpoints, clock, requests=lambda: reader.requests))
+        # A mind that thinks longer needs a turn that lasts longer.
+        limits = Limits(seconds=Limits().seconds + (settings.turn_model_seconds if models else 0.0))
+        workflows.append(GraphWorkflow(mind, gate, checkpoints, clock, limits, requests=lambda: reader.requests))
         return workflows[-1]
 
     async def verify(turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:

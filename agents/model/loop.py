@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agents.deadline import OverdueError, within
 from agents.model import answer, definitions, prompts
 from agents.model.board import supposed
 from agents.model.budget import Allowance, price_unknown, reached
@@ -134,18 +135,17 @@ class Loop:
         sent = json.dumps({"messages": messages, "tools": tools}, ensure_ascii=False, indent=1)
         digest, began = self.recorder.keep(sent), self.clock.monotonic()
         try:
-            reply = await self.client.call(messages, tools, tell=self._tell)
+            left = self.allowance.seconds - (began - self._began)
+            reply = await within(self.client.call(messages, tools, tell=self._tell), left, self.clock)
+        except OverdueError:
+            most = self.allowance.seconds
+            text = f"{self.model} took longer than the {most:.0f} s that it may think in a turn (turn_model_seconds)."
+            self._failed(call, digest, purpose, len(sent), text, "", began)
+            self.recorder.emit(BudgetReached("seconds", most, text))
+            self._outcome.failure = text
+            return None
         except ModelCallError as error:
-            seconds = self.clock.monotonic() - began
-            self.recorder.emit(ToolEnded(call, False, error.meaning, seconds))
-            # What had come of an answer was paid for, though nobody told how much it was.
-            paid = int(len(sent) / CHARACTERS_A_TOKEN) if error.said else 0
-            came = int(len(error.said) / CHARACTERS_A_TOKEN)
-            self.recorder.emit(ModelCalled(
-                self.model, purpose, digest, paid, came, -1.0 if paid else 0.0, seconds, self.model,
-                prompts=prompts.told(self.prompts), estimated=True, failed=error.meaning,
-                reply_digest=self.recorder.keep(error.said) if error.said else "",
-            ))  # fmt: skip
+            self._failed(call, digest, purpose, len(sent) if error.said else 0, error.meaning, error.said, began)
             if isinstance(error, ModelContextError) and not self.case.tight:
                 self.case.tight = True
                 self._tell("The case does not fit the model's context; asking again with half of it.")
@@ -154,6 +154,19 @@ class Loop:
             return None
         self._record(reply, call, purpose, digest)
         return reply
+
+    def _failed(
+        self, call: str, digest: str, purpose: str, paid_characters: int, why: str, said: str, began: float
+    ) -> None:
+        seconds = self.clock.monotonic() - began
+        self.recorder.emit(ToolEnded(call, False, why, seconds))
+        # What had come of an answer was paid for, though nobody told how much it was.
+        paid, came = int(paid_characters / CHARACTERS_A_TOKEN), int(len(said) / CHARACTERS_A_TOKEN)
+        self.recorder.emit(ModelCalled(
+            self.model, purpose, digest, paid, came, -1.0 if paid else 0.0, seconds, self.model,
+            prompts=prompts.told(self.prompts), estimated=True, failed=why,
+            reply_digest=self.recorder.keep(said) if said else "",
+        ))  # fmt: skip
 
     def _record(self, reply: Reply, call: str, purpose: str, digest: str) -> None:
         calls = [{"name": c.name, "arguments": dict(c.arguments), "fault": c.fault} for c in reply.calls]

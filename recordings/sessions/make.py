@@ -1,4 +1,4 @@
-"""Record a session on every practice incident: python recordings/sessions/make.py [NAME …].
+"""Record a session on every practice incident: python recordings/sessions/make.py [NAME …] [--model M --base-url URL].
 
 Really runs each: asks what its users reported, approves every change that is proposed, waits for the check, exports. A
 person's part is played by this script, and the decisions say so.
@@ -6,6 +6,7 @@ person's part is played by this script, and the decisions say so.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -26,19 +27,25 @@ HERE = Path(__file__).parent
 PATIENCE_SECONDS = 180.0
 
 
-async def record(incident: Incident, home: Path) -> Case:
+async def record(incident: Incident, home: Path, given: argparse.Namespace) -> Case:
     """Run one incident to its end and write its recording."""
-    flags = {"state_dir": str(home / "state"), "runtime_dir": str(home / "run")}
+    flags = {
+        "state_dir": str(home / "state"), "runtime_dir": str(home / "run"), "model": given.model,
+        "base_url": given.base_url, "model_wait_seconds": given.wait, "turn_model_seconds": given.wait,
+    }  # fmt: skip
     settings = load(flags, {}, home / "no-settings")
+    left = [given.deny] if given.deny else []
     work = await open_work(settings, practice_place(incident))
     session = work.session
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS + 4 * (given.wait or 0.0)):
             await session.ask(incident.symptom)
             await session.settled()
             while session.case.waiting:
                 proposal = session.case.waiting[0].proposal
-                if not proposal.approvable:
+                if left:
+                    await session.decide(proposal.id, Answer.DENY, reason=left.pop())
+                elif not proposal.approvable:
                     await session.decide(proposal.id, Answer.DENY, reason=proposal.not_approvable)
                 else:
                     reason = "recorded by recordings/sessions/make.py"
@@ -49,20 +56,21 @@ async def record(incident: Incident, home: Path) -> Case:
         await work.close()
     with open_store(settings, read_only=True) as store:
         events = store.load(session.id).events
-        path = HERE / f"{incident.name}.jsonl.gz"
+        path = HERE / f"{incident.name}{'.model' if given.model else ''}{'.denied' if given.deny else ''}.jsonl.gz"
         export_file(path, events, store.body, app_version=__version__, exported_at=datetime.now(UTC))
     return session.case
 
 
-async def main(names: list[str]) -> int:
+async def main(given: argparse.Namespace) -> int:
     """Record the named incidents, or all; returns 1 when one of them did not end in "fixed"."""
+    names = given.names
     os.environ["LOGNAME"] = "practice"
     failed = 0
     for incident in incidents():
         if names and incident.name not in names:
             continue
         with tempfile.TemporaryDirectory() as home:
-            case = await record(incident, Path(home))
+            case = await record(incident, Path(home), given)
         said = "; ".join(
             f"{item.proposal.title}: {item.verified.healing.value if item.verified else item.state.value}"
             for item in case.proposals
@@ -74,4 +82,10 @@ async def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1:])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--model", help="have a language model think too")
+    parser.add_argument("--base-url", help="where it is asked")
+    parser.add_argument("--wait", type=float, help="seconds that it may take, for one that is answered by hand")
+    parser.add_argument("--deny", default="", metavar="TEXT", help="deny the first proposal and say this")
+    sys.exit(asyncio.run(main(parser.parse_args())))
