@@ -22,9 +22,11 @@ from assistant.errors import ClusterError, NotFoundError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from agents.graph import GraphWorkflow
+    from agents.mind import Mind
     from assistant.domain.event import Event, Verified
     from assistant.domain.finding import Finding
-    from assistant.domain.ports import Gate, Pause, Recorder, Resolution, Turn, Workflow
+    from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn, Workflow
+    from assistant.domain.recorded import RecordedTurn
     from assistant.session.runner import Parts, Session
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
@@ -258,3 +260,18 @@ def _person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "somebody"
+
+
+def rerun_mind(settings: Settings, recorded: RecordedTurn, model: str, base_url: str, clock: Clock) -> Mind:
+    """Return the mind that answers a recorded turn anew; without a `model` only the recording speaks.
+
+    Nothing it is made of can reach a cluster. Raises UsageError for a model, because none is wired yet: it belongs
+    here, with the RecordedMind as its expert and `RecordedReader(recorded.facts, recorded.requests, clock)` to read by.
+    """
+    from agents.recorded import RecordedMind
+
+    if model:
+        raise UsageError(
+            "Language models are not in this version.", "Leave --model out: what was recorded is shown as it was."
+        )
+    return RecordedMind(recorded, clock)
