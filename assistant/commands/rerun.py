@@ -18,6 +18,7 @@ from assistant.commands.sessions import recording_of
 from assistant.config import Settings
 from assistant.domain.case import Case
 from assistant.domain.event import SessionOpened
+from assistant.domain.recorded import EXPERT, RERUN_OF
 from assistant.errors import (
     BudgetError,
     ModelError,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from assistant.domain.recorded import RecordedTurn
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
-
-RERUN_OF = "rerun of "
-"""How the source of such a session begins; the id of the recorded one follows."""
 
 
 def rerun(given: argparse.Namespace) -> int:
@@ -61,7 +59,7 @@ def rerun(given: argparse.Namespace) -> int:
     if after.answer is None:
         _raise_without_answer(after)
     _print(before, after, given.format, stored=trouble is None)
-    _warn(after, model, trouble)
+    _warn(after, recorded, model, trouble)
     return 0
 
 
@@ -149,9 +147,10 @@ def _print(before: Case, after: Case, form: str, *, stored: bool) -> None:
         print(f"\nThe rerun is kept as {after.session}: pilothouse sessions show {after.session}")
 
 
-def _warn(case: Case, model: str, trouble: StoreError | None) -> None:
-    if model and case.answer is not None and case.opened is not None and case.answer.mind == "expert":
+def _warn(case: Case, recorded: RecordedTurn, model: str, trouble: StoreError | None) -> None:
+    stands = recorded.answer.mind if recorded.answer else EXPERT
+    if model and case.answer is not None and case.answer.mind == stands != model:
         why = case.errors[-1].meaning if case.errors else "It gave no answer."
-        print(safe(f"{model} did not answer, so the recorded answer stands: {why}"), file=sys.stderr)
+        print(safe(f"{model} did not answer, so the recorded answer stands. {why}"), file=sys.stderr)
     if trouble is not None:
         print(safe(f"This session is not recorded: {trouble.meaning} {trouble.hint}"), file=sys.stderr)

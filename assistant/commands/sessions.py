@@ -16,6 +16,7 @@ from assistant.commands.opening import settings_of
 from assistant.config import Settings
 from assistant.domain.case import Case, fold
 from assistant.domain.event import Concluded, Decided, Event, Proposed, Verified
+from assistant.domain.recorded import RERUN_OF
 from assistant.errors import StoreError, UsageError
 from assistant.policy.sanitize import SafeText, safe
 
@@ -131,7 +132,9 @@ def _list(settings: Settings, limit: int, text: str, form: str) -> int:
         row = item.row
         status = "interrupted" if item.interrupted else row.status
         when = row.opened_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        title = (row.title or _untitled(row.mind))[:TITLE_WIDTH]
+        # Its question is that of the recorded session, so that only this tells the two apart.
+        again = f"[{row.source}, {row.mind}] " if row.source.startswith(RERUN_OF) else ""
+        title = f"{again}{row.title or _untitled(row.mind)}"[:TITLE_WIDTH]
         place = safe(f"{row.context}/{row.namespace or 'all'}", multiline=False)
         said = safe(row.result or row.verdict or status, multiline=False)
         print(safe(f"{row.id}  {when}  {place:32.32}  {said:12.12}  {title}", multiline=False))

@@ -14,6 +14,8 @@ from assistant.domain.finding import Finding, Verdict
 
 EXPERT = "expert"
 """The name under which the rules answer."""
+RERUN_OF = "rerun of "
+"""How the source of a session begins that answers a recorded turn anew; the id of the recorded one follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from .terminal import private_environment
 from .test_gate_cli import pilothouse
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "sessions"
@@ -19,6 +22,7 @@ def test_a_file_is_compared_and_the_rerun_is_a_session_like_any_other(tmp_path: 
     assert (done.returncode, done.stderr) == (0, "")
     assert "cause: the same" in done.stdout
     assert "data.DB_POOL_SIZE" in done.stdout
+    assert "[rerun of 20261124-d2e58f79, recorded]" in pilothouse(tmp_path, "sessions", "list").stdout
     shown = pilothouse(tmp_path, "sessions", "show", "last")
     assert "cause: ConfigMap shop-checkout/checkout-settings" in shown.stdout
     replayed = pilothouse(tmp_path, "replay", "last", "--plain")
@@ -28,6 +32,33 @@ def test_a_file_is_compared_and_the_rerun_is_a_session_like_any_other(tmp_path: 
     assert pilothouse(tmp_path, "sessions", "verify").returncode == 0
     again = pilothouse(tmp_path, "rerun", str(exported), "--format", "json", "--no-model", "--turn", "1")
     assert json.loads(again.stdout)["cause"] == "same"
+
+
+# What makes a connection, sends, asks for a name or starts a program. A library that is imported makes a socket, to see
+# whether there is IPv6, and sends nothing with it.
+SEALED = """
+import sys
+OUT = (
+    "socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname",
+    "subprocess.Popen", "os.posix_spawn", "os.exec", "os.fork", "os.system",
+)
+def refuse(name, arguments):
+    if name in OUT:
+        sys.stderr.write(f"TOUCHED {name} {arguments}\\n")
+        raise PermissionError(name)
+sys.addaudithook(refuse)
+from assistant.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_whole_command_opens_no_connection_and_starts_no_process(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SEALED, "rerun", str(RECORDING)], env=private_environment(tmp_path),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cause: the same" in done.stdout
 
 
 def test_a_stored_session_is_compared_as_json(tmp_path: Path) -> None:

@@ -95,6 +95,20 @@ async def test_no_list_of_a_recording_is_complete(path: Path) -> None:
                 assert not found.view.complete(resource, namespace)
 
 
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.partition(".")[0])
+async def test_what_is_cited_anew_is_the_text_that_was_recorded(path: Path) -> None:
+    """Otherwise nothing could be said of which evidence two answers share."""
+    recording = read_file(path)
+    turn = recorded_turn(recording.events, recording.body, 1)
+    view = recorded(path.name.partition(".")[0]).view
+    cited = [view.cite(thing, "metadata.name") for name in view.resources for thing in view.all(name)]
+    cited += [view.cite_log(log, *log.lines[:1]) for log in view.logs]
+    kept = {(fact.evidence.request, fact.text, fact.evidence.target) for fact in turn.facts if fact.evidence.target}
+    new = {(citation.request, citation.body, citation.target) for citation in cited}
+    assert {(request, text) for request, text, _ in kept} == {(request, text) for request, text, _ in new}
+    assert {target for _, _, target in kept if target.kind != "Pod"} <= {target for _, _, target in new}
+
+
 async def test_kinds_are_those_that_were_read_and_those_that_were_cited() -> None:
     found, notes = recorded("bad-setting"), Notes()
     kinds = await found.kinds(notes)
