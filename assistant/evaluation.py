@@ -222,7 +222,7 @@ def judge(document: Mapping[str, Any], incident: Incident, holds: Callable[[str]
         "model_calls": int(usage.get("model_calls") or 0),
         "prompt_tokens": int(usage.get("prompt_tokens") or 0),
         "completion_tokens": int(usage.get("completion_tokens") or 0),
-        "cost_usd": _cost(usage.get("cost_usd")),
+        "cost_usd": _cost(usage),
         "stated": tuple(
             Stated(float(f.get("confidence") or 0.0), good and bool(incident.culprits))
             for f, good in zip(roots, right, strict=True)
@@ -247,9 +247,12 @@ def judge(document: Mapping[str, Any], incident: Incident, holds: Callable[[str]
     return Score(**scored, **common)
 
 
-def _cost(value: object) -> float | None:
-    # A call whose price nobody told has a negative one.
-    return float(value) if isinstance(value, int | float) and value >= 0 else None
+def _cost(usage: Mapping[str, Any]) -> float | None:
+    # The document adds up the calls that have a price, and counts the others.
+    known = usage.get("cost_usd")
+    if usage.get("unpriced_calls") or not isinstance(known, int | float) or known < 0:
+        return None
+    return float(known)
 
 
 def _target(finding: Mapping[str, Any]) -> str:

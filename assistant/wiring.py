@@ -262,11 +262,19 @@ def _person() -> str:
         return "somebody"
 
 
-def rerun_mind(settings: Settings, recorded: RecordedTurn, model: str, base_url: str, clock: Clock) -> Mind:
+def rerun_mind(
+    settings: Settings,
+    recorded: RecordedTurn,
+    model: str,
+    base_url: str,
+    store: SessionStore | MemoryStore,
+    clock: Clock,
+) -> Mind:
     """Return the mind that answers a recorded turn anew; without a `model` only the recording speaks.
 
-    Nothing it is made of can reach a cluster. Raises UsageError for a model, because none is wired yet: it belongs
-    here, with the RecordedMind as its expert and `RecordedReader(recorded.facts, recorded.requests, clock)` to read by.
+    Nothing it is made of can reach a cluster; `store` is where it would look up what models have cost today. Raises
+    UsageError for a model, because none is wired yet: it belongs here, with the RecordedMind as its expert and
+    `RecordedReader(recorded.facts, recorded.requests, clock)`, told to `begin` the turn, to read by.
     """
     from agents.recorded import RecordedMind
 

@@ -48,10 +48,9 @@ def rerun(given: argparse.Namespace) -> int:
         raise UsageError("--base-url is where a model is, and none is given.", "Add --model, or leave it out.")
     settings = settings_of(given)
     before, recorded = _recorded(settings, given.what, given.turn)
-    clock = SystemClock()
-    mind = rerun_mind(settings, recorded, model, base_url, clock)
-    store = _store(settings)
+    clock, store = SystemClock(), _store(settings)
     try:
+        mind = rerun_mind(settings, recorded, model, base_url, store, clock)
         after = asyncio.run(_answer(settings, recorded, mind, _opened(before, model), store, clock))
         trouble = store.trouble
     finally:

@@ -32,6 +32,8 @@ def comparison_lines(found: Comparison, width: int = WIDTH) -> list[SafeText]:
     lines += [SafeText(), SafeText(f"cause: {said}")]
     for cause in found.causes:
         lines += _cause_lines(cause, width)
+    for finding in found.beside:
+        lines += _named("beside", finding, width)
     rows = [("", "recorded", "rerun"), *_rows(before, after, found)]
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines.append(SafeText())
@@ -49,6 +51,7 @@ def comparison_json(found: Comparison) -> str:
             {"exact": cause.exact, "recorded": _finding(cause.before), "rerun": _finding(cause.after)}
             for cause in found.causes
         ],
+        "beside": [_finding(each) for each in found.beside],
         "cited_by_both": found.cited_by_both,
         "recorded": _side(found.before),
         "rerun": _side(found.after),

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from assistant.domain import event as ev
 from assistant.domain.case import Case
-from assistant.domain.finding import Finding, Verdict
+from assistant.domain.finding import Finding, Role, Verdict
 from assistant.domain.raw import tokens
 from assistant.domain.recorded import EXPERT
 
@@ -77,7 +77,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both answers, and how far they agree. `cited_by_both` counts the texts that both rest on."""
+    """Both answers, and how far they agree. `cited_by_both` counts the texts that both rest on.
+
+    `beside` holds what a model says in the rerun besides the causes: where the expert is nearly certain, or where its
+    evidence does not carry it, a model's cause is only a note, and would not be seen among them.
+    """
 
     question: str
     before: Side
@@ -85,6 +89,7 @@ class Comparison:
     agreement: Agreement
     causes: tuple[Cause, ...]
     cited_by_both: int
+    beside: tuple[Finding, ...] = ()
 
     @property
     def same_verdict(self) -> bool:
@@ -96,7 +101,8 @@ def compare(before: Case, after: Case) -> Comparison:
     """Compare the last turn of two cases."""
     one, two = _side(before), _side(after)
     causes = _matched(one.causes, two.causes)
-    return Comparison(before.question, one, two, _agreement(causes), causes, len(one.cited & two.cited))
+    beside = tuple(each for each in after.findings if each.role is Role.NOTE and each.by != EXPERT)
+    return Comparison(before.question, one, two, _agreement(causes), causes, len(one.cited & two.cited), beside)
 
 
 def _side(case: Case) -> Side:

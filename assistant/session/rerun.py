@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from assistant.domain import event as ev
+from assistant.domain.action import Remedy
 from assistant.domain.case import Case, fold
 from assistant.domain.finding import Finding
 from assistant.domain.recorded import EXPERT, RecordedAnswer, RecordedFact, RecordedTurn
@@ -77,10 +78,21 @@ def _answer(payloads: Sequence[ev.Payload], case: Case) -> RecordedAnswer | None
     if not told:
         return None
     findings = _expert_findings(payloads, case)
-    kept = {finding.id for finding in findings}
-    remedies = tuple(remedy for remedy in case.remedies if not remedy.fixes or kept & set(remedy.fixes))
     checked, remark = (given.checked, given.remark) if given else ((), "")
+    remedies = _expert_remedies(case.remedies, findings, given.mind if given else "")
     return RecordedAnswer(EXPERT, told[-1].verdict, findings, remedies, told[-1].markdown, checked, remark)
+
+
+def _expert_remedies(all_of_them: Sequence[Remedy], findings: Sequence[Finding], model: str) -> tuple[Remedy, ...]:
+    """Return those that mend the expert's findings, in its order; the reason of a model's begins with its name."""
+    known = {finding.id for finding in findings}
+    own = [
+        remedy
+        for remedy in all_of_them
+        if (not remedy.fixes or known & set(remedy.fixes))
+        and not (model and f"{remedy.reason}:".startswith(f"{model}:"))
+    ]
+    return tuple(sorted(own, key=lambda remedy: int(remedy.id[1:]) if remedy.id[1:].isdecimal() else 0))
 
 
 def _expert_findings(payloads: Sequence[ev.Payload], case: Case) -> tuple[Finding, ...]:

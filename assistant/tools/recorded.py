@@ -7,6 +7,7 @@ was listed: what is not here may well have been in the cluster, and nothing can 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from assistant.domain.raw import mapping, rows, text
 from assistant.domain.recorded import RecordedFact
 from assistant.domain.target import Target
 from assistant.domain.view import ClusterView, Knowledge, Log
+from assistant.errors import ClusterError
 from assistant.policy.api_path import ApiPath, read_path
 from assistant.tools.counting import counted
 from assistant.tools.kube import without_values
@@ -27,6 +29,7 @@ from assistant.tools.kube import without_values
 NOT_RECORDED: Final = "not recorded"
 PARTLY: Final = "a recording holds only what was cited, so there may have been more"
 SECRETS: Final = "secrets"
+_HEAD: Final = re.compile(r"\Acontainer \S+ of pod \S+(?: \(the run before\))?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,11 @@ class RecordedReader:
             said = f"{counted(len(log.lines), 'line')} recorded"
             self._end(recorder, call, started, True, said, len(log.text), preview)
 
+    async def try_patch(self, path: str, patch: str, content_type: str) -> None:
+        """Raise ClusterError: whether a server would take a change is not recorded."""
+        text = "This is a recording: whether the server would take this change is not recorded."
+        raise ClusterError(text, "Suggest it in words.")
+
     def _named(self, resource: str) -> str:
         return self._kinds[resource].kind.lower() if resource in self._kinds else _singular(resource.partition(".")[0])
 
@@ -151,7 +159,8 @@ class RecordedReader:
         elif path.resource == "pods" and path.sub == "log":
             query = dict(parse_qsl(request.partition("?")[2]))
             key = (path.namespace, path.name, query.get("container", ""), query.get("previous") == "true")
-            self._logs[key] = Log(*key, body, request)
+            # What a model read of a log begins with a line that says whose log it is.
+            self._logs[key] = Log(*key, _HEAD.sub("", body, count=1), request)
         elif path.sub or not (found := _objects_in(body, path, request, target)):
             self.texts[request] = body
         else:
@@ -201,6 +210,8 @@ def _objects_in(body: str, path: ApiPath, request: str, target: Target | None) -
     raw = mapping(value)
     items = rows(raw.get("items"))
     found = []
+    # Named by the list that they were in, as a reader of a cluster has them, so that they are cited alike.
+    request = f"GET {path.collection}" if path.name else request
     for item in items or [raw]:
         name = text(mapping(item.get("metadata")).get("name"))
         if not name or (not items and target is not None and target.name != name):

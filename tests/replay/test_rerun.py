@@ -178,13 +178,22 @@ class TestWhatIsTakenOutOfARecording:
         turn = asked(
             *first, ev.OpinionGiven("expert", Verdict.FAULT, "The expert says."),
             ev.OpinionGiven("gpt-x", Verdict.HEALTHY, "Nothing."), ev.FindingsRanked((models, shared)),
-            ev.RemediesSuggested((REMEDY, replace(REMEDY, id="A2", fixes=("F2",)))),
+            ev.RemediesSuggested(
+                (
+                    replace(REMEDY, id="A4", reason="gpt-x"),
+                    replace(REMEDY, id="A3", reason="gpt-x: it was right before"),
+                    replace(REMEDY, id="A2", fixes=("F2",)),
+                    replace(REMEDY, id="A10"),
+                    REMEDY,
+                )
+            ),
             ev.Answered("The model says.", Verdict.UNDETERMINED, "gpt-x", ("pods",)),
         )  # fmt: skip
         assert turn.answer is not None
         told = turn.answer
         assert (told.mind, told.verdict, told.markdown) == ("expert", Verdict.FAULT, "The expert says.")
-        assert told.findings == (FINDING,) and told.remedies == (REMEDY,) and told.checked == ("pods",)
+        assert told.findings == (FINDING,) and told.checked == ("pods",)
+        assert [remedy.id for remedy in told.remedies] == ["A1", "A10"], "in the expert's order, without the model's"
 
     def test_a_model_alone_is_taken_as_it_is(self) -> None:
         turn = asked(ev.FindingsRanked((FINDING,)), ev.Answered("x", Verdict.FAULT, "gpt-x"))

@@ -48,7 +48,9 @@ def rerun(
     monkeypatch.setenv("PILOTHOUSE_RUNTIME_DIR", str(tmp_path))
 
     def run(outcome: Outcome, *arguments: str, name: str = "gpt-x") -> tuple[int, str, str]:
-        def made(settings: Settings, recorded: RecordedTurn, model: str, base_url: str, clock: Clock) -> Mind:
+        def made(
+            settings: Settings, recorded: RecordedTurn, model: str, base_url: str, store: SessionStore, clock: Clock
+        ) -> Mind:
             return OtherMind(recorded, clock, outcome, name)
 
         monkeypatch.setattr("assistant.wiring.rerun_mind", made)

@@ -151,6 +151,14 @@ def test_a_claim_that_its_evidence_does_not_carry_is_marked(named: Finding) -> N
     assert json.loads(comparison_json(found))["causes"][-1]["rerun"]["supported"] is False
 
 
+def test_what_a_model_says_beside_the_causes_is_not_lost() -> None:
+    note = replace(OTHER, role=Role.NOTE, by="gpt-x")
+    found = compare(case(FINDING), case(FINDING, note, replace(note, by="expert"), mind="gpt-x"))
+    assert found.agreement is Agreement.SAME and found.beside == (note,)
+    assert "beside    Service shop/api spec.selector" in "\n".join(comparison_lines(found))
+    assert [each["category"] for each in json.loads(comparison_json(found))["beside"]] == ["probe"]
+
+
 def test_text_of_a_cluster_or_a_model_does_not_reach_the_terminal_as_it_is() -> None:
     evil = replace(FINDING, target=Target("v1", "Pod", "shop", "a\x1b[2Jb\u202ec"), field="x\r\ny\x9b1m")
     found = compare(case(evil), case(evil, mind="gpt\x1b]0;x\x07", opened="gpt"))

@@ -195,9 +195,10 @@ def test_what_a_model_took_is_read_from_the_document() -> None:
     assert (score.prompt_tokens, score.completion_tokens) == (5000, 200)
 
 
-@pytest.mark.parametrize("cost", [-1.0, None, "free"])
-def test_a_cost_that_nobody_knows_is_not_0(cost: Any) -> None:
-    assert scored(answer(finding(), mind="gpt-x", usage=usage(cost)), incident(SETTINGS)).cost_usd is None
+@pytest.mark.parametrize(("cost", "unpriced"), [(-1.0, 0), (None, 0), ("free", 0), (0.0, 3), (0.01, 1)])
+def test_a_cost_that_nobody_knows_is_not_0(cost: Any, unpriced: int) -> None:
+    told = usage(cost, unpriced_calls=unpriced)
+    assert scored(answer(finding(), mind="gpt-x", usage=told), incident(SETTINGS)).cost_usd is None
 
 
 def model_run(tokens: int = 1000, cost: float | None = 0.01, by: str = "gpt-x") -> Score:

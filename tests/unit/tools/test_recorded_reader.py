@@ -14,6 +14,7 @@ from assistant.domain.evidence import Evidence
 from assistant.domain.recorded import RecordedFact
 from assistant.domain.target import Target
 from assistant.domain.view import Knowledge
+from assistant.errors import ClusterError
 from assistant.session.rerun import recorded_turn
 from assistant.store.recording import read_file
 from assistant.tools.recorded import NOT_RECORDED, RecordedReader
@@ -163,6 +164,28 @@ async def test_logs_are_told_apart_by_container_and_by_run() -> None:
     found = reader(fact(at, "now\n"), fact(f"{at}&previous=true", "before\n", number=2))
     texts = [getattr(found.view.log("shop", "web-1", "web", previous), "text", "") for previous in (False, True)]
     assert texts == ["now\n", "before\n"]
+
+
+async def test_the_line_in_front_of_a_log_that_a_model_read_is_no_line_of_it() -> None:
+    at = "GET /api/v1/namespaces/shop/pods/web-1/log?container=web&previous=true"
+    found = reader(fact(at, "container web of pod web-1 (the run before)\ncontainer web of pod web-1\nboom\n"))
+    log = found.view.log("shop", "web-1", "web", previous=True)
+    assert log is not None and log.lines == ["container web of pod web-1", "boom"]
+
+
+async def test_an_object_read_alone_is_cited_like_one_of_a_list() -> None:
+    request, target = (
+        "GET /apis/apps/v1/namespaces/shop/deployments/web",
+        Target("apps/v1", "Deployment", "shop", "web"),
+    )
+    found = reader(fact(request, {"metadata": {"name": "web", "namespace": "shop"}}, target))
+    (thing,) = found.view.all("deployments.apps", "shop")
+    assert thing.request == "GET /apis/apps/v1/namespaces/shop/deployments" and thing.target == target
+
+
+async def test_no_change_can_be_tried_on_a_recording() -> None:
+    with pytest.raises(ClusterError, match="not recorded"):
+        await reader().try_patch("/api/v1/namespaces/shop/configmaps/a", "{}", "application/merge-patch+json")
 
 
 @pytest.mark.parametrize(
