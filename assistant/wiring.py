@@ -274,7 +274,7 @@ def rerun_mind(
 
     Nothing it is made of can reach a cluster; `store` is where it would look up what models have cost today. Raises
     UsageError for a model, because none is wired yet: it belongs here, with the RecordedMind as its expert and
-    `RecordedReader(recorded.facts, recorded.requests, clock)`, told to `begin` the turn, to read by.
+    `RecordedReader(recorded.facts, recorded.requests, clock, recorded.namespace)` to read by.
     """
     from agents.recorded import RecordedMind
 

@@ -52,8 +52,10 @@ class RecordedReader:
     `texts` holds, by their request, the texts that are neither an object nor a log.
     """
 
-    def __init__(self, facts: Iterable[RecordedFact], requests: Iterable[str], clock: Clock) -> None:
-        """Sort the facts; `requests` are the request lines of all that was read, for the kinds that there were."""
+    def __init__(
+        self, facts: Iterable[RecordedFact], requests: Iterable[str], clock: Clock, namespace: str = ""
+    ) -> None:
+        """Sort the facts into a first view; `requests` are those of all that was read, for the kinds that there were."""
         self._clock = clock
         self._objects: dict[tuple[str, str, str], _Object] = {}
         self._logs: dict[tuple[str, str, str, bool], Log] = {}
@@ -61,7 +63,6 @@ class RecordedReader:
         self._done: set[tuple[str, ...]] = set()
         self._turn = ""
         self.texts: dict[str, str] = {}
-        self.view = ClusterView()
         for fact in facts:
             if fact.text is not None:
                 self._sort(fact.evidence.request, fact.text, fact.evidence.target)
@@ -69,6 +70,7 @@ class RecordedReader:
             path = _path_of(request)
             if path is not None and not path.name and not path.sub:
                 self._know(path)
+        self.view = self._filled(namespace)
 
     @property
     def requests(self) -> int:

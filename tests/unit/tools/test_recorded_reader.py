@@ -121,6 +121,14 @@ async def test_kinds_are_those_that_were_read_and_those_that_were_cited() -> Non
     assert not kinds["nodes"].namespaced and kinds["pods"].path("shop") == "/api/v1/namespaces/shop/pods"
 
 
+async def test_the_view_is_there_before_anybody_begins_a_turn() -> None:
+    at = Target("v1", "Pod", "shop", "web-1")
+    found = RecordedReader(
+        [fact("GET /api/v1/namespaces/shop/pods", {"metadata": {"name": "web-1"}}, at)], (), Still(), "x"
+    )
+    assert found.view.namespace == "x" and found.view.resources == ["pods"]
+
+
 async def test_a_read_is_told_once_a_turn_and_again_in_the_next() -> None:
     found, notes = reader(), Notes()
     await found.read([("pods", "shop"), ("pods", "shop")], notes)
