@@ -55,7 +55,7 @@ class RecordedReader:
     def __init__(
         self, facts: Iterable[RecordedFact], requests: Iterable[str], clock: Clock, namespace: str = ""
     ) -> None:
-        """Sort the facts into a first view; `requests` are those of all that was read, for the kinds that there were."""
+        """Sort the facts into a first view; `requests` are those of all that was read, for the kinds there were."""
         self._clock = clock
         self._objects: dict[tuple[str, str, str], _Object] = {}
         self._logs: dict[tuple[str, str, str, bool], Log] = {}
