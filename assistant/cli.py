@@ -82,7 +82,7 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
         print(safe(redact_text(line)[0]), file=sys.stderr)
 
 
-COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "gate", "approvals", "eval", "doctor")
+COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "rerun", "gate", "approvals", "eval", "doctor")
 FLAGS_WITH_VALUE: Final = (
     "--context", "--kubeconfig", "-n", "--namespace", "--mode", "--bundle", "--format", "--theme", "--model",
     "--base-url",
@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     _ask(commands)
     _sessions(commands)
     _replay(commands)
+    _rerun(commands)
     _gate(commands)
     _approvals(commands)
     _eval(commands)
@@ -237,6 +238,22 @@ def _replay(commands: Any) -> None:
     parser.add_argument("--theme", help="a theme of the terminal")
 
 
+def _rerun(commands: Any) -> None:
+    text = "answer a recorded question anew, on its recorded evidence alone, and compare"
+    parser = _command(commands, "rerun", text, _run_rerun)
+    parser.add_argument("what", metavar="FILE|SESSION", help="a .jsonl file, a session's id, or `last`")
+    parser.add_argument("--turn", type=_positive, metavar="N", help="which question; default: the last")
+    _minds(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _minds(parser: argparse.ArgumentParser) -> None:
+    mind = parser.add_mutually_exclusive_group()
+    mind.add_argument("--model", metavar="M", help="a language model (not in this version)")
+    mind.add_argument("--no-model", action="store_true", help="without a language model (always so for now)")
+    parser.add_argument("--base-url", metavar="URL", help="where the model is, if not at its provider (with --model)")
+
+
 def _gate(commands: Any) -> None:
     text = "a guarded kubeconfig for any tool: nothing changes without your approval"
     parser = _command(commands, "gate", text, _run_gate, cluster=True)
@@ -296,6 +313,7 @@ def _eval(commands: Any) -> None:
     parser.add_argument("--repeat", type=_positive, default=1, metavar="K", help="ask about each K times")
     parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="ask about N at once; default: 2")
     parser.add_argument("--timeout", type=_positive, default=120, metavar="SECONDS", help="for one answer")
+    _minds(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -340,6 +358,12 @@ def _run_replay(given: argparse.Namespace) -> int:
     from assistant.commands.sessions import replay
 
     return replay(given)
+
+
+def _run_rerun(given: argparse.Namespace) -> int:
+    from assistant.commands.rerun import rerun
+
+    return rerun(given)
 
 
 def _run_gate(given: argparse.Namespace) -> int:

@@ -74,6 +74,12 @@ class RecordingError(PilothouseError):
     exit_code = 2
 
 
+class UnreadableRecordingError(RecordingError):
+    """A recording is there, but it is not one, or it is damaged."""
+
+    exit_code = 4
+
+
 class BudgetError(PilothouseError):
     """A bound stopped the work before there was an answer."""
 

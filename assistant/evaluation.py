@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from assistant.domain.recorded import EXPERT
 from assistant.errors import BundleError
 
 TRUTHS: Final = ("truth.yaml", "incident.yaml")
@@ -62,7 +64,11 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One answer, judged. The counts are 0 or 1, except `extra`."""
+    """One answer, judged. The counts are 0 or 1, except `extra`.
+
+    `answered_by` is who gave the answer, "" where there is none; then nothing is known of tokens and cost either.
+    `cost_usd` is None where it is not known.
+    """
 
     top1: int = 0
     all: int = 0
@@ -76,6 +82,11 @@ class Score:
     api_requests: int = 0
     tokens: int = 0
     stated: tuple[Stated, ...] = ()
+    answered_by: str = ""
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
 
     @property
     def right(self) -> bool:
@@ -90,6 +101,65 @@ def sums(scores: Iterable[Score]) -> dict[str, int]:
     """Return the sum of every count."""
     rows = list(scores)
     return {name: sum(getattr(score, name) for score in rows) for name in COUNTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How often an answer can be relied on, over incidents that were asked about several times each.
+
+    `at_1` is the share of right runs, each incident counting the same: what one question is worth. `all_k` is the share
+    of incidents in which every run is right: what asking twice would show to be luck.
+    """
+
+    at_1: float
+    all_k: float
+
+
+def passes(incidents: Iterable[Sequence[Score]]) -> Passes:
+    """Return both over the runs of each incident; 0 where there are none."""
+    asked = [[run.right for run in runs] for runs in incidents if runs]
+    if not asked:
+        return Passes(0.0, 0.0)
+    at_1 = sum(sum(right) / len(right) for right in asked) / len(asked)
+    return Passes(at_1, sum(all(right) for right in asked) / len(asked))
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What the answers took of a language model. Runs without an answer are left out: of them nothing is known.
+
+    `cost_usd` is the sum, None where a run has no price (`unpriced` counts those) or none was answered. `stood_in`
+    counts the runs that a model was asked for and the expert answered, because the model failed.
+    """
+
+    answered: int
+    model_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    median_prompt_tokens: float
+    largest_prompt_tokens: int
+    cost_usd: float | None
+    unpriced: int
+    stood_in: int
+
+    @property
+    def cost_a_run(self) -> float | None:
+        """Return the mean cost of a run, None where it is not known."""
+        return self.cost_usd / self.answered if self.cost_usd is not None and self.answered else None
+
+
+def spending(scores: Iterable[Score], model: str = "") -> Spending:
+    """Return what the runs took; `model` is who was asked, "" for the expert."""
+    runs = [score for score in scores if score.answered_by]
+    prompts = [run.prompt_tokens for run in runs]
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    unpriced = len(runs) - len(costs)
+    return Spending(
+        len(runs), sum(run.model_calls for run in runs), sum(prompts), sum(run.completion_tokens for run in runs),
+        statistics.median(prompts) if prompts else 0.0, max(prompts, default=0),
+        sum(costs) if runs and not unpriced else None, unpriced,
+        sum(run.answered_by == EXPERT for run in runs) if model else 0,
+    )  # fmt: skip
 
 
 def read_incident(folder: Path) -> Incident:
@@ -148,6 +218,11 @@ def judge(document: Mapping[str, Any], incident: Incident, holds: Callable[[str]
         "said": "; ".join(f"{_target(f)}:{f.get('field')}" for f in roots[:3]) or verdict,
         "api_requests": int(usage.get("api_requests") or 0),
         "tokens": int(usage.get("prompt_tokens") or 0) + int(usage.get("completion_tokens") or 0),
+        "answered_by": str(document.get("mind") or ""),
+        "model_calls": int(usage.get("model_calls") or 0),
+        "prompt_tokens": int(usage.get("prompt_tokens") or 0),
+        "completion_tokens": int(usage.get("completion_tokens") or 0),
+        "cost_usd": _cost(usage),
         "stated": tuple(
             Stated(float(f.get("confidence") or 0.0), good and bool(incident.culprits))
             for f, good in zip(roots, right, strict=True)
@@ -170,6 +245,14 @@ def judge(document: Mapping[str, Any], incident: Incident, holds: Callable[[str]
             "fix": int(fixes or bool(top.get("outside"))),
         }
     return Score(**scored, **common)
+
+
+def _cost(usage: Mapping[str, Any]) -> float | None:
+    # The document adds up the calls that have a price, and counts the others.
+    known = usage.get("cost_usd")
+    if usage.get("unpriced_calls") or not isinstance(known, int | float) or known < 0:
+        return None
+    return float(known)
 
 
 def _target(finding: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from agents.mind import Mind
     from assistant.domain.event import Event, Verified
     from assistant.domain.finding import Finding
-    from assistant.domain.ports import Gate, Pause, Recorder, Resolution, Turn, Workflow
+    from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn, Workflow
+    from assistant.domain.recorded import RecordedTurn
     from assistant.session.runner import Parts, Session
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
@@ -273,3 +274,26 @@ def _person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "somebody"
+
+
+def rerun_mind(
+    settings: Settings,
+    recorded: RecordedTurn,
+    model: str,
+    base_url: str,
+    store: SessionStore | MemoryStore,
+    clock: Clock,
+) -> Mind:
+    """Return the mind that answers a recorded turn anew; without a `model` only the recording speaks.
+
+    Nothing it is made of can reach a cluster; `store` tells what models have cost today.
+    """
+    from agents.recorded import RecordedMind
+    from assistant.models import endpoints, model_mind
+    from assistant.tools.recorded import RecordedReader
+
+    expert = RecordedMind(recorded, clock)
+    if not model:
+        return expert
+    reader = RecordedReader(recorded.facts, recorded.requests, clock, recorded.namespace)
+    return model_mind(settings, endpoints(settings), expert, reader, clock, store.spent_since)

@@ -16,6 +16,7 @@ from assistant.commands.opening import settings_of
 from assistant.config import Settings
 from assistant.domain.case import Case, fold
 from assistant.domain.event import Concluded, Decided, Event, Proposed, Verified
+from assistant.domain.recorded import RERUN_OF
 from assistant.errors import StoreError, UsageError
 from assistant.policy.sanitize import SafeText, safe
 
@@ -50,7 +51,7 @@ def sessions(given: argparse.Namespace) -> int:
 def replay(given: argparse.Namespace) -> int:
     """Play a recording on the screen, or as lines."""
     settings = settings_of(given)
-    recording = _recording(settings, given.what)
+    recording = recording_of(settings, given.what)
     if given.plain or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
         return _replay_plain(recording.events, given.speed)
     if given.speed is not None:
@@ -77,7 +78,8 @@ def _replay_plain(events: Sequence[Event], speed: float | None) -> int:
     return 0
 
 
-def _recording(settings: Settings, what: str) -> Recording:
+def recording_of(settings: Settings, what: str, used: str = "played") -> Recording:
+    """Return a recording by its file, or a stored session by its id; where it is cut, say what of it is `used`."""
     from assistant.tui.ports import Recording
 
     path = Path(what).expanduser()
@@ -86,13 +88,13 @@ def _recording(settings: Settings, what: str) -> Recording:
 
         read = read_file(path)
         if read.cut:
-            print(f"{path}: {safe(read.cut)}; what stands before that is played.", file=sys.stderr)
+            print(f"{path}: {safe(read.cut)}; what stands before that is {used}.", file=sys.stderr)
         return Recording(path.name, read.events, read.body)
     with _store(settings) as store:
         session = store.find(what)
         loaded = store.load(session)
         if loaded.cut:
-            print(f"{session}: {safe(loaded.cut)}; what stands before that is played.", file=sys.stderr)
+            print(f"{session}: {safe(loaded.cut)}; what stands before that is {used}.", file=sys.stderr)
 
     def body(sha256: str) -> str:
         with _store(settings) as again:
@@ -130,7 +132,9 @@ def _list(settings: Settings, limit: int, text: str, form: str) -> int:
         row = item.row
         status = "interrupted" if item.interrupted else row.status
         when = row.opened_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        title = (row.title or _untitled(row.mind))[:TITLE_WIDTH]
+        # Its question is that of the recorded session, so that only this tells the two apart.
+        again = f"[{row.source}, {row.mind}] " if row.source.startswith(RERUN_OF) else ""
+        title = f"{again}{row.title or _untitled(row.mind)}"[:TITLE_WIDTH]
         place = safe(f"{row.context}/{row.namespace or 'all'}", multiline=False)
         said = safe(row.result or row.verdict or status, multiline=False)
         print(safe(f"{row.id}  {when}  {place:32.32}  {said:12.12}  {title}", multiline=False))

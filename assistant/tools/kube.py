@@ -130,7 +130,7 @@ class KubeReader:
             return False, f"{answer.knowledge}: {answer.why}"[:200]
         items: Iterable[object] = answer.listing.items
         if answer.resource == "secrets":
-            items = [_without_values(item) for item in answer.listing.items if isinstance(item, dict)]
+            items = [without_values(item) for item in answer.listing.items if isinstance(item, dict)]
         self.view.add(
             answer.resource,
             items,
@@ -205,7 +205,8 @@ def _waits(recorder: Recorder, call: str) -> Told:
     return told
 
 
-def _without_values(secret: dict[str, Any]) -> dict[str, Any]:
+def without_values(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Secret with the names of its keys alone."""
     kept: dict[str, Any] = {k: v for k, v in secret.items() if k not in ("data", "stringData")}
     meta = dict(mapping(secret.get("metadata")))
     meta.pop("annotations", None)

@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 
 from assistant.errors import BundleError
-from assistant.evaluation import Answer, BundleText, Incident, Score, Stated, calibration, judge, read_incident, sums
+from assistant.evaluation import (
+    Answer,
+    BundleText,
+    Incident,
+    Passes,
+    Score,
+    Stated,
+    calibration,
+    judge,
+    passes,
+    read_incident,
+    spending,
+    sums,
+)
 
 SETTINGS = Answer("ConfigMap", "shop", "settings", "data.DB_POOL_SIZE")
 WEB = Answer("Deployment", "shop", "web", "")
@@ -156,6 +169,58 @@ def test_sums_add_every_count() -> None:
     assert sums([Score(top1=1, extra=2), Score(top1=1, all=1, abstained=1)]) == {
         "top1": 2, "all": 1, "extra": 2, "field": 0, "cited": 0, "fix": 0, "abstained": 1,
     }  # fmt: skip
+
+
+RIGHT, WRONG = Score(top1=1, all=1), Score()
+
+
+def test_a_question_is_worth_its_share_of_right_runs_and_an_incident_only_all_of_them() -> None:
+    assert passes([[RIGHT, RIGHT], [RIGHT, WRONG]]) == Passes(at_1=0.75, all_k=0.5)
+    assert passes([[RIGHT], [WRONG]]) == Passes(0.5, 0.5), "asked once, both say the same"
+    assert passes([[RIGHT, RIGHT, RIGHT], []]) == Passes(1.0, 1.0), "what could not be scored does not count"
+    assert passes([]) == Passes(0.0, 0.0)
+
+
+def test_an_incident_counts_the_same_however_often_it_was_asked_about() -> None:
+    assert passes([[RIGHT], [WRONG, WRONG, WRONG]]).at_1 == 0.5
+
+
+def usage(cost: float | None, **more: Any) -> dict[str, Any]:
+    return {"model_calls": 3, "prompt_tokens": 5000, "completion_tokens": 200, "cost_usd": cost, **more}
+
+
+def test_what_a_model_took_is_read_from_the_document() -> None:
+    score = scored(answer(finding(), mind="gpt-x", usage=usage(0.02)), incident(SETTINGS))
+    assert (score.answered_by, score.model_calls, score.tokens, score.cost_usd) == ("gpt-x", 3, 5200, 0.02)
+    assert (score.prompt_tokens, score.completion_tokens) == (5000, 200)
+
+
+@pytest.mark.parametrize(("cost", "unpriced"), [(-1.0, 0), (None, 0), ("free", 0), (0.0, 3), (0.01, 1)])
+def test_a_cost_that_nobody_knows_is_not_0(cost: Any, unpriced: int) -> None:
+    told = usage(cost, unpriced_calls=unpriced)
+    assert scored(answer(finding(), mind="gpt-x", usage=told), incident(SETTINGS)).cost_usd is None
+
+
+def model_run(tokens: int = 1000, cost: float | None = 0.01, by: str = "gpt-x") -> Score:
+    return Score(answered_by=by, model_calls=2, prompt_tokens=tokens, completion_tokens=10, cost_usd=cost)
+
+
+def test_spending_adds_up_what_is_known_and_leaves_out_runs_without_an_answer() -> None:
+    spent = spending([model_run(), model_run(3000, 0.03), model_run(9000, 0.05), Score(said="no answer")], "gpt-x")
+    assert (spent.answered, spent.prompt_tokens, spent.completion_tokens, spent.model_calls) == (3, 13000, 30, 6)
+    assert (spent.median_prompt_tokens, spent.largest_prompt_tokens) == (3000, 9000)
+    assert spent.cost_usd == pytest.approx(0.09) and spent.cost_a_run == pytest.approx(0.03)
+
+
+def test_one_run_without_a_price_makes_the_sum_unknown() -> None:
+    spent = spending([model_run(), model_run(cost=None)], "gpt-x")
+    assert (spent.cost_usd, spent.cost_a_run, spent.unpriced) == (None, None, 1)
+    assert spending([Score(said="no answer")], "gpt-x").cost_usd is None
+
+
+def test_an_answer_of_the_expert_counts_as_a_failed_model_only_where_one_was_asked_for() -> None:
+    runs = [model_run(), model_run(by="expert")]
+    assert (spending(runs, "gpt-x").stood_in, spending(runs).stood_in) == (1, 0)
 
 
 TRUTH = (
