@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from assistant.backend import practice_place
 from assistant.config import load
 from assistant.domain.case import Case
 from assistant.domain.proposal import Answer
+from assistant.plain.card import card_lines
 from assistant.practice import Incident, incidents
 from assistant.store.recording import export_file
 from assistant.wiring import open_store, open_work
@@ -49,7 +51,11 @@ async def record(incident: Incident, home: Path, given: argparse.Namespace) -> C
                     await session.decide(proposal.id, Answer.DENY, reason=proposal.not_approvable)
                 else:
                     reason = "recorded by recordings/sessions/make.py"
-                    await session.decide(proposal.id, Answer.APPROVE, reason=reason, typed_name=proposal.typed_name)
+                    card = "\n".join(card_lines(proposal, proposal.created))
+                    shown = hashlib.sha256(card.encode()).hexdigest()
+                    await session.decide(
+                        proposal.id, Answer.APPROVE, reason=reason, shown=shown, typed_name=proposal.typed_name
+                    )
                 await asyncio.sleep(0)
                 await session.settled()
     finally:
