@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from agents.model.change import written
 from agents.model.citations import Checked, check
 from agents.model.client import ModelClient
 from agents.model.reading import Reader
-from agents.model.tools import Result, Toolbox, UnansweredError
+from agents.model.tools import Result, Toolbox, UnansweredError, titled
 from agents.model.types import Message, ModelCallError, ModelContextError, Reply, ToolCall
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
@@ -285,7 +285,7 @@ class Loop:
             return
         self._carried += 1
         number, began = self.recorder.new_call(), self.clock.monotonic()
-        self.recorder.emit(ToolStarted(number, "look", _shown(call.name, call.arguments)))
+        self.recorder.emit(ToolStarted(number, "look", f"model: {titled(call.name, call.arguments)}"[:140]))
         result = await self.toolbox.read(call.name, call.arguments, number)
         self.case.add(result)
         said = _said(result)
@@ -296,8 +296,3 @@ def _said(result: Result) -> str:
     if result.evidence is None:
         return result.text[:300]
     return f"{result.evidence.id}, {len(result.text.splitlines())} lines for the model"
-
-
-def _shown(name: str, given: Mapping[str, Any]) -> str:
-    words = [str(value)[:60] for value in given.values() if isinstance(value, str | bool)]
-    return f"model: {name[:30]} {' '.join(words)}"[:140]

@@ -136,7 +136,7 @@ class Gathered:
         return Reply(
             message.content or "", calls, noted.model or self.endpoint.model, self.endpoint.model, prompt, completion,
             _cost(library, self.endpoint.model, prompt, completion), self.seconds, self.first, estimated, self.cut,
-            self.tries, self.waited, self.endpoint.place,
+            self.tries, self.waited, self.endpoint.address,
         )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class Toolbox:
 
     async def read(self, name: str, given: Mapping[str, Any], call: str) -> Result:
         """Carry out one reading call. Never raises for what the cluster or the model did; that is in the result."""
-        title = _title(name, given)
+        title = titled(name, given)
         try:
             match name:
                 case "get":
@@ -284,7 +284,12 @@ def _word(given: Mapping[str, Any], name: str) -> str:
     return value.strip()[:400] if isinstance(value, str) else ""
 
 
-def _title(name: str, given: Mapping[str, Any]) -> str:
-    said = [str(value)[:80] for key, value in given.items() if key != "find" and isinstance(value, str | bool)]
+def titled(name: str, given: Mapping[str, Any]) -> str:
+    """Return a call in a few words, for the model and for people: `logs web previous with 'refused'`."""
+    said = [str(value)[:80] if value is not True else key for key, value in given.items() if _told(key, value)]
     found = f" with {str(given['find'])[:40]!r}" if given.get("find") else ""
     return " ".join([name[:40], *said]) + found
+
+
+def _told(key: str, value: object) -> bool:
+    return key != "find" and (value is True or (isinstance(value, str) and bool(value)))

@@ -25,11 +25,16 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def place(self) -> str:
-        """Return model and address for people, without what an address may hold of credentials."""
+    def address(self) -> str:
+        """Return the address for people, without what it may hold of credentials; "" for the provider's own."""
         where = urlsplit(self.base_url)
         host = where.netloc.rpartition("@")[2]
-        return f"{self.model} at {where.scheme}://{host}{where.path}" if self.base_url else self.model
+        return f"{where.scheme}://{host}{where.path}" if self.base_url else ""
+
+    @property
+    def place(self) -> str:
+        """Return model and address for people."""
+        return f"{self.model} at {self.address}" if self.base_url else self.model
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ class ToolCall:
 class Reply:
     """One answer. `model` is who answered as the server says.
 
-    `asked` is the endpoint's name, `endpoint` its model and address for people.
+    `asked` is the endpoint's name, `endpoint` its address for people.
 
     `cut` says why the stream was closed early, "" where it came to its end. Tokens are the server's, or `estimated`
     here where it told none. `cost_usd` is -1 where the price is not known. `waited_seconds` went by between tries.

@@ -36,10 +36,11 @@ class OpinionGiven:
 class ModelCalled:
     """One call of a language model. `model` is who answered as the server says, `asked` the name that was asked for.
 
-    `prompt_digest` and `reply_digest` are the SHA-256 under which the store keeps what was sent and what came, as JSON.
-    `prompts` names the prompt files with their digests (`diagnoser 1f3a…`). Tokens are the server's count, or
-    `estimated` here where it told none. `cost_usd` is negative when it is not known. `cut` says why the answer was
-    broken off at a bound, `failed` why there is none.
+    `endpoint` is the address without credentials ("" for the provider's own). `prompt_digest` and `reply_digest` are
+    the SHA-256 under which the store keeps what was sent and what came, as JSON. `prompts` names the prompt files with
+    their digests (`diagnoser 1f3a…`). Tokens are the server's count, or `estimated` here where it told none.
+    `cost_usd` is negative when it is not known. `cut` says why the answer was broken off at a bound, `failed` why there
+    is none.
     """
 
     model: str
@@ -56,3 +57,8 @@ class ModelCalled:
     estimated: bool = False
     cut: str = ""
     failed: str = ""
+
+    @property
+    def instead_of(self) -> str:
+        """Return the name that was asked for where another model answered; a provider in front is no difference."""
+        return "" if self.asked == self.model or self.asked.endswith(f"/{self.model}") else self.asked

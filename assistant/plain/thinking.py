@@ -39,7 +39,7 @@ def claim_words(finding: Finding, mind: str) -> str:
 
 def call_words(call: ev.ModelCalled) -> str:
     """Return one call of a model: who answered, where, for what, what it took, what went wrong."""
-    asked = f" (asked {call.asked})" if call.asked not in ("", call.model) else ""
+    asked = f" (asked {call.instead_of})" if call.instead_of else ""
     endpoint = f" at {call.endpoint}" if call.endpoint else ""
     about = "about " if call.estimated else ""
     used = f"{about}{call.prompt_tokens} + {call.completion_tokens} tokens"

@@ -170,7 +170,7 @@ def opinion_lines(
 
 def call_lines(payload: ev.ModelCalled, ref: str, *, seconds: str, is_open: bool) -> list[Line]:
     """Return a call of a model as one line: who answered, where, what it took; then what went wrong."""
-    asked = f" (asked {payload.asked})" if payload.asked not in ("", payload.model) else ""
+    asked = f" (asked {payload.instead_of})" if payload.instead_of else ""
     about = f"  at {payload.endpoint}" if payload.endpoint else ""
     used = payload.prompt_tokens + payload.completion_tokens
     right: list[Given] = [("FAILED  ", Tone.WARN)] if payload.failed else []

@@ -31,7 +31,9 @@ from assistant.tools.recorded import RecordedReader
 from tests.replay.course import BODY, EVENTS, PODS, SHA256
 from tests.session.scripted import FINDING, OPENED, REMEDY, START, WEB
 
-RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "sessions").glob("*.gz"))
+FOLDER = Path(__file__).parents[2] / "recordings" / "sessions"
+WITH_MODEL = sorted(FOLDER.glob("*.model*.gz"))
+RECORDINGS = sorted(path for path in FOLDER.glob("*.gz") if path not in WITH_MODEL)
 NAMES = [path.name.partition(".")[0] for path in RECORDINGS]
 
 
@@ -99,6 +101,22 @@ async def test_the_recorded_conclusion_stands_again_on_the_same_evidence(
     assert found.cited_by_both == len(found.before.cited)
     assert not any(isinstance(event.payload, ev.Proposed) for event in stored), "nothing can be changed from here"
     assert after.used.api_requests == 0
+
+
+@pytest.mark.parametrize("path", WITH_MODEL, ids=[path.name.partition(".")[0] for path in WITH_MODEL])
+async def test_where_a_model_answered_the_experts_own_opinion_is_the_start(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = read_file(path)
+    recorded = recorded_turn(recording.events, recording.body, 1)
+    before = case_of_turn(recording.events, 1)
+    assert before.opinion is not None
+    with sealed(monkeypatch):
+        after, _ = await answered(tmp_path, RecordedMind(recorded, SystemClock()), recorded)
+    assert after.answer is not None
+    assert (after.answer.mind, after.answer.markdown) == ("expert", before.opinion.markdown)
+    assert {finding.by for finding in after.findings} == {"expert"}
+    assert compare(before, after).agreement is Agreement.SAME
 
 
 class ReadingMind(RecordedMind):
