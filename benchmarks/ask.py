@@ -1,0 +1,81 @@
+"""What a question takes besides the model's own time: `python -m benchmarks.ask [--repeats N]`.
+
+`pilothouse ask` on practice incidents as a process of its own, alone and with a scripted model behind a socket that
+answers at once (tests/unit/model/competent.py), in turns. The difference is what a model costs in start-up, prompts and
+checks; the model's own time would come on top. Seconds of wall time and of CPU of the process and its children.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from tests.unit.expert.test_practice import PRACTICE, unpack
+from tests.unit.model import competent
+from tests.unit.model.scene import calls
+from tests.unit.model.server import serving
+
+INCIDENTS = ("misspelt-host", "never-ready", "two-faults")
+
+
+async def ask(arguments: list[str], home: Path) -> tuple[float, float, dict[str, object]]:
+    environment = {
+        **os.environ, "PILOTHOUSE_STATE_DIR": str(home / "state"), "PILOTHOUSE_RUNTIME_DIR": str(home / "run"),
+    }  # fmt: skip
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "assistant", "ask", *arguments, "--format", "json", env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, json.loads(out)
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    rows: dict[str, list[tuple[float, float]]] = {"the expert alone": [], "with a model": []}
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        async with serving() as server:
+            server.think = lambda request: calls(*competent.reply(request))
+            for incident in INCIDENTS:
+                about = yaml.safe_load((PRACTICE / incident / "incident.yaml").read_text())
+                root, _ = unpack(PRACTICE / incident / "bundle.tar.gz", home / incident)
+                common = [about["symptom"], "-n", about["namespace"], "--bundle", str(root)]
+                model = ["--model", "openai/scripted", "--base-url", server.url]
+                for number in range(given.repeats + 1):
+                    for kind, more in (("the expert alone", ["--no-model"]), ("with a model", model)):
+                        wall, cpu, document = await ask([*common, *more], home)
+                        assert document["verdict"] == "fault", document["verdict"]
+                        assert (document["mind"] != "expert") == (kind == "with a model"), document["mind"]
+                        if number:  # the first one warms the file cache
+                            rows[kind].append((wall, cpu))
+    for kind, measured in rows.items():
+        walls, cpus = zip(*measured, strict=True)
+        print(
+            f"{kind:18} wall {statistics.median(walls):5.2f} s (least {min(walls):.2f}, most {max(walls):.2f})"
+            f"   CPU {statistics.median(cpus):5.2f} s"
+        )
+    alone, both = (statistics.median(wall for wall, _ in rows[kind]) for kind in rows)
+    print(f"a model adds {both - alone:.2f} s besides its own time, {both / alone:.2f} x the expert alone")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
