@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assistant.domain.event import ToolEnded, ToolStarted
 from assistant.domain.evidence import Evidence
@@ -220,3 +222,34 @@ async def test_values_of_a_secret_in_a_foreign_recording_do_not_get_into_the_vie
     found = reader(fact("GET /api/v1/namespaces/shop/secrets", secret, Target("v1", "Secret", "shop", "db")))
     raw = str(found.view.all("secrets", "shop")[0].raw)
     assert "'k'" in raw and "aHVudGVyMg" not in raw and "hunter2" not in raw
+
+
+WORDS = st.sampled_from(["metadata", "name", "namespace", "items", "kind", "apiVersion", "data", "annotations", "a"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["shop", "web", "PodList"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+REQUESTS = st.sampled_from(
+    [
+        "GET /api/v1/namespaces/shop/pods", "GET /api/v1/secrets", "GET /apis/apps/v1/namespaces/shop/deployments/web",
+        "GET /api/v1/namespaces/shop/pods/web/log?container=a&container=%ff",
+        "GET /api/v1/namespaces/shop/pods/web/exec",
+        "GET /apis", "POST /api/v1/pods", "GET", "",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(REQUESTS | st.text(max_size=30), VALUES), max_size=5))
+@settings(max_examples=150, deadline=None)
+async def test_whatever_stands_in_a_foreign_recording_can_be_read_or_is_not_recorded(
+    bodies: list[tuple[str, object]],
+) -> None:
+    facts = [fact(request, json.dumps(value), number=number) for number, (request, value) in enumerate(bodies, 1)]
+    found, notes = reader(*facts), Notes()
+    kinds = await found.kinds(notes)
+    await found.read([(name, place) for name in kinds for place in ("", "shop")], notes)
+    await found.logs([("shop", "web", "a", False)], notes)
+    for thing in [thing for name in found.view.resources for thing in found.view.all(name)]:
+        found.view.cite(thing, "metadata.name", "data")
+    assert not any(found.view.complete(name, place) for name in kinds for place in ("", "shop"))
