@@ -85,9 +85,9 @@ async def test_what_is_not_recorded_is_said_and_nothing_follows_from_its_absence
     assert all(event.step == "S1" and not event.request for event in notes.events if isinstance(event, ToolStarted))
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.removesuffix(".jsonl.gz"))
 async def test_no_list_of_a_recording_is_complete(path: Path) -> None:
-    found, notes = recorded(path.name.partition(".")[0]), Notes()
+    found, notes = recorded(path.name.removesuffix(".jsonl.gz")), Notes()
     kinds = await found.kinds(notes)
     namespaces = {thing.namespace for name in found.view.resources for thing in found.view.all(name)}
     for asked in (False, True):
@@ -98,12 +98,12 @@ async def test_no_list_of_a_recording_is_complete(path: Path) -> None:
                 assert not found.view.complete(resource, namespace)
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.removesuffix(".jsonl.gz"))
 async def test_what_is_cited_anew_is_the_text_that_was_recorded(path: Path) -> None:
     """Otherwise nothing could be said of which evidence two answers share."""
     recording = read_file(path)
     turn = recorded_turn(recording.events, recording.body, 1)
-    view = recorded(path.name.partition(".")[0]).view
+    view = recorded(path.name.removesuffix(".jsonl.gz")).view
     cited = [view.cite(thing, "metadata.name") for name in view.resources for thing in view.all(name)]
     cited += [view.cite_log(log, *log.lines[:1]) for log in view.logs]
     kept = {(fact.evidence.request, fact.text, fact.evidence.target) for fact in turn.facts if fact.evidence.target}
