@@ -249,9 +249,11 @@ def _rerun(commands: Any) -> None:
 
 def _minds(parser: argparse.ArgumentParser) -> None:
     mind = parser.add_mutually_exclusive_group()
-    mind.add_argument("--model", metavar="M", help="a language model (not in this version)")
-    mind.add_argument("--no-model", action="store_true", help="without a language model (always so for now)")
-    parser.add_argument("--base-url", metavar="URL", help="where the model is, if not at its provider (with --model)")
+    mind.add_argument("--model", metavar="M", help="a language model by LiteLLM's name; default: none")
+    mind.add_argument(
+        "--no-model", action="store_true", help="without a language model (the default here, whatever the settings say)"
+    )
+    parser.add_argument("--base-url", metavar="URL", help="where the model is asked; default: its provider")
 
 
 def _gate(commands: Any) -> None:

@@ -126,13 +126,16 @@ def passes(incidents: Iterable[Sequence[Score]]) -> Passes:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What the answers took of a language model. Runs without an answer are left out: of them nothing is known.
+    """What the answers took of a language model.
 
-    `cost_usd` is the sum, None where a run has no price (`unpriced` counts those) or none was answered. `stood_in`
-    counts the runs that a model was asked for and the expert answered, because the model failed.
+    `own` counts the runs that whoever was asked answered, `right` those of them that are right; `stood_in` those that
+    the expert answered, because the model that was asked for failed. Tokens and cost are of the first alone: what a
+    failed call took is not known. The cost is None where one of them has no price (`unpriced`), or there are none.
     """
 
-    answered: int
+    own: int
+    right: int
+    stood_in: int
     model_calls: int
     prompt_tokens: int
     completion_tokens: int
@@ -140,25 +143,29 @@ class Spending:
     largest_prompt_tokens: int
     cost_usd: float | None
     unpriced: int
-    stood_in: int
+
+    @property
+    def tokens_a_run(self) -> float:
+        """Return the mean tokens of a run."""
+        return (self.prompt_tokens + self.completion_tokens) / self.own if self.own else 0.0
 
     @property
     def cost_a_run(self) -> float | None:
         """Return the mean cost of a run, None where it is not known."""
-        return self.cost_usd / self.answered if self.cost_usd is not None and self.answered else None
+        return self.cost_usd / self.own if self.cost_usd is not None and self.own else None
 
 
 def spending(scores: Iterable[Score], model: str = "") -> Spending:
     """Return what the runs took; `model` is who was asked, "" for the expert."""
-    runs = [score for score in scores if score.answered_by]
+    answered = [score for score in scores if score.answered_by]
+    runs = [run for run in answered if not model or run.answered_by != EXPERT]
     prompts = [run.prompt_tokens for run in runs]
     costs = [run.cost_usd for run in runs if run.cost_usd is not None]
-    unpriced = len(runs) - len(costs)
     return Spending(
-        len(runs), sum(run.model_calls for run in runs), sum(prompts), sum(run.completion_tokens for run in runs),
+        len(runs), sum(run.right for run in runs), len(answered) - len(runs),
+        sum(run.model_calls for run in runs), sum(prompts), sum(run.completion_tokens for run in runs),
         statistics.median(prompts) if prompts else 0.0, max(prompts, default=0),
-        sum(costs) if runs and not unpriced else None, unpriced,
-        sum(run.answered_by == EXPERT for run in runs) if model else 0,
+        sum(costs) if runs and len(costs) == len(runs) else None, len(runs) - len(costs),
     )  # fmt: skip
 
 

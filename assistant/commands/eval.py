@@ -205,15 +205,17 @@ def _usage(runs: list[Score], model: str) -> dict[str, Any]:
         "median_api_requests": statistics.median(run.api_requests for run in runs),
         "tokens": sum(run.tokens for run in runs),
         "tokens_a_run": round(sum(run.tokens for run in runs) / len(runs), 1),
-        "answered_runs": spent.answered,
         "model_calls": spent.model_calls,
         "prompt_tokens": spent.prompt_tokens,
         "completion_tokens": spent.completion_tokens,
         "median_prompt_tokens": spent.median_prompt_tokens,
         "largest_prompt_tokens": spent.largest_prompt_tokens,
+        "own_tokens_a_run": round(spent.tokens_a_run, 1),
         "cost_usd": spent.cost_usd,
         "cost_usd_a_run": spent.cost_a_run,
         "unpriced_runs": spent.unpriced,
+        "own_answers": spent.own,
+        "own_right": spent.right,
         "model_failed": spent.stood_in,
     }
 
@@ -262,18 +264,21 @@ def _passes_line(report: Mapping[str, Any]) -> str:
 def _model_lines(report: Mapping[str, Any]) -> list[SafeText]:
     if not report["model"]:
         return []
-    usage, runs = report["usage"], report["sums"]["runs"]
-    answered = usage["answered_runs"]
-    tokens = (usage["prompt_tokens"] + usage["completion_tokens"]) / answered if answered else 0.0
-    cost = usage["cost_usd_a_run"]
-    unpriced = f" ({usage['unpriced_runs']} runs have no price)" if usage["unpriced_runs"] else ""
-    priced = f"${cost:.4f} a run" if cost is not None else f"cost unknown{unpriced}"
-    lines = [
-        f"{report['model']}: {usage['model_calls']} calls; prompt tokens median {usage['median_prompt_tokens']:.0f}, "
-        f"largest {usage['largest_prompt_tokens']}; {tokens:.0f} tokens a run; {priced}",
-        f"the model failed and the expert's answer stood in {usage['model_failed']} of {runs} runs; "
-        f"no answer at all in {runs - answered}",
-    ]
+    usage, model, runs = report["usage"], report["model"], report["sums"]["runs"]
+    own, failed = usage["own_answers"], usage["model_failed"]
+    lines = []
+    if own:
+        cost = usage["cost_usd_a_run"]
+        unpriced = f"cost unknown: {usage['unpriced_runs']} of {own} runs have no price"
+        lines.append(
+            f"{model}: {usage['model_calls']} calls; prompt tokens median {usage['median_prompt_tokens']:.0f}, "
+            f"largest {usage['largest_prompt_tokens']}; {usage['own_tokens_a_run']:.0f} tokens a run; "
+            + (f"${cost:.4f} a run" if cost is not None else unpriced)
+        )
+    lines.append(
+        f"{model} answered in {own} of {runs} runs, right in {usage['own_right']}; it failed and the expert's answer "
+        f"stood in {failed}, no answer at all in {runs - own - failed}"
+    )
     return [safe(line, multiline=False) for line in lines]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +208,10 @@ def model_run(tokens: int = 1000, cost: float | None = 0.01, by: str = "gpt-x") 
 
 def test_spending_adds_up_what_is_known_and_leaves_out_runs_without_an_answer() -> None:
     spent = spending([model_run(), model_run(3000, 0.03), model_run(9000, 0.05), Score(said="no answer")], "gpt-x")
-    assert (spent.answered, spent.prompt_tokens, spent.completion_tokens, spent.model_calls) == (3, 13000, 30, 6)
+    assert (spent.own, spent.prompt_tokens, spent.completion_tokens, spent.model_calls) == (3, 13000, 30, 6)
     assert (spent.median_prompt_tokens, spent.largest_prompt_tokens) == (3000, 9000)
     assert spent.cost_usd == pytest.approx(0.09) and spent.cost_a_run == pytest.approx(0.03)
+    assert spent.tokens_a_run == pytest.approx(13030 / 3)
 
 
 def test_one_run_without_a_price_makes_the_sum_unknown() -> None:
@@ -218,9 +220,13 @@ def test_one_run_without_a_price_makes_the_sum_unknown() -> None:
     assert spending([Score(said="no answer")], "gpt-x").cost_usd is None
 
 
-def test_an_answer_of_the_expert_counts_as_a_failed_model_only_where_one_was_asked_for() -> None:
-    runs = [model_run(), model_run(by="expert")]
-    assert (spending(runs, "gpt-x").stood_in, spending(runs).stood_in) == (1, 0)
+def test_an_answer_of_the_expert_is_told_apart_where_a_model_was_asked_for() -> None:
+    """What its failed calls took is not known, and 0 would make it look cheap."""
+    runs = [replace(model_run(), top1=1, all=1), model_run(), model_run(0, 0.0, by="expert")]
+    spent = spending(runs, "gpt-x")
+    assert (spent.own, spent.right, spent.stood_in) == (2, 1, 1)
+    assert (spent.median_prompt_tokens, spent.cost_a_run) == (1000, 0.01)
+    assert (spending(runs).own, spending(runs).stood_in) == (3, 0)
 
 
 TRUTH = (

@@ -118,7 +118,7 @@ def test_the_table_says_it_in_words(bench: Bench) -> None:
     _, out = bench.evaluate(answered(), UNSURE, model="gpt-x", repeat=2, form="text")
     assert "pass@1 50%, pass^2 0% (every run of an incident right); abstained in 2 of 4 runs" in out
     assert "prompt tokens median 6500, largest 9000; 6550 tokens a run; $0.0300 a run" in out
-    assert "answer stood in 0 of 4 runs; no answer at all in 0" in out
+    assert "gpt-x answered in 4 of 4 runs, right in 2; it failed and the expert's answer stood in 0, no answer" in out
 
 
 def test_asked_once_only_the_first_figure_is_shown(bench: Bench) -> None:
@@ -131,20 +131,23 @@ def test_a_run_without_a_price_makes_the_cost_unknown(bench: Bench) -> None:
     _, out = bench.evaluate(answered(), answered(cost=None), model="gpt-x", repeat=2)
     assert json.loads(out)["usage"]["cost_usd"] is None
     _, out = bench.evaluate(answered(cost=-1.0), model="gpt-x", form="text")
-    assert "cost unknown (2 runs have no price)" in out
+    assert "cost unknown: 2 of 2 runs have no price" in out
 
 
 def test_an_answer_of_the_expert_in_place_of_the_models_is_counted(bench: Bench) -> None:
-    code, out = bench.evaluate(answered(mind="expert"), answered(), model="gpt-x", repeat=2)
-    assert code == 0
-    assert json.loads(out)["usage"]["model_failed"] == 2
+    code, out = bench.evaluate(answered(mind="expert", tokens=0), answered(), model="gpt-x", repeat=2)
+    usage = json.loads(out)["usage"]
+    assert code == 0, "what is scored is what the user is told"
+    assert (usage["own_answers"], usage["own_right"], usage["model_failed"]) == (2, 2, 2)
+    assert usage["median_prompt_tokens"] == 4000
 
 
 def test_a_model_that_gives_no_answer_is_wrong_and_its_cost_not_known(bench: Bench) -> None:
     code, out = bench.evaluate("error: the model does not answer", model="gpt-x", form="text")
     assert code == 1
     assert "no answer: error: the model does not answer" in out
-    assert "cost unknown" in out and "no answer at all in 2" in out
+    assert "answered in 0 of 2 runs" in out and "no answer at all in 2" in out
+    assert "tokens a run" not in out and "$" not in out
 
 
 def test_a_model_that_cannot_be_asked_at_all_ends_it(bench: Bench) -> None:

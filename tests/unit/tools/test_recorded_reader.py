@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assistant.domain.event import ToolEnded, ToolStarted
 from assistant.domain.evidence import Evidence
@@ -83,9 +85,9 @@ async def test_what_is_not_recorded_is_said_and_nothing_follows_from_its_absence
     assert all(event.step == "S1" and not event.request for event in notes.events if isinstance(event, ToolStarted))
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.removesuffix(".jsonl.gz"))
 async def test_no_list_of_a_recording_is_complete(path: Path) -> None:
-    found, notes = recorded(path.name.partition(".")[0]), Notes()
+    found, notes = recorded(path.name.removesuffix(".jsonl.gz")), Notes()
     kinds = await found.kinds(notes)
     namespaces = {thing.namespace for name in found.view.resources for thing in found.view.all(name)}
     for asked in (False, True):
@@ -96,12 +98,12 @@ async def test_no_list_of_a_recording_is_complete(path: Path) -> None:
                 assert not found.view.complete(resource, namespace)
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.gz")), ids=lambda path: path.name.removesuffix(".jsonl.gz"))
 async def test_what_is_cited_anew_is_the_text_that_was_recorded(path: Path) -> None:
     """Otherwise nothing could be said of which evidence two answers share."""
     recording = read_file(path)
     turn = recorded_turn(recording.events, recording.body, 1)
-    view = recorded(path.name.partition(".")[0]).view
+    view = recorded(path.name.removesuffix(".jsonl.gz")).view
     cited = [view.cite(thing, "metadata.name") for name in view.resources for thing in view.all(name)]
     cited += [view.cite_log(log, *log.lines[:1]) for log in view.logs]
     kept = {(fact.evidence.request, fact.text, fact.evidence.target) for fact in turn.facts if fact.evidence.target}
@@ -220,3 +222,34 @@ async def test_values_of_a_secret_in_a_foreign_recording_do_not_get_into_the_vie
     found = reader(fact("GET /api/v1/namespaces/shop/secrets", secret, Target("v1", "Secret", "shop", "db")))
     raw = str(found.view.all("secrets", "shop")[0].raw)
     assert "'k'" in raw and "aHVudGVyMg" not in raw and "hunter2" not in raw
+
+
+WORDS = st.sampled_from(["metadata", "name", "namespace", "items", "kind", "apiVersion", "data", "annotations", "a"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["shop", "web", "PodList"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+REQUESTS = st.sampled_from(
+    [
+        "GET /api/v1/namespaces/shop/pods", "GET /api/v1/secrets", "GET /apis/apps/v1/namespaces/shop/deployments/web",
+        "GET /api/v1/namespaces/shop/pods/web/log?container=a&container=%ff",
+        "GET /api/v1/namespaces/shop/pods/web/exec",
+        "GET /apis", "POST /api/v1/pods", "GET", "",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(REQUESTS | st.text(max_size=30), VALUES), max_size=5))
+@settings(max_examples=150, deadline=None)
+async def test_whatever_stands_in_a_foreign_recording_can_be_read_or_is_not_recorded(
+    bodies: list[tuple[str, object]],
+) -> None:
+    facts = [fact(request, json.dumps(value), number=number) for number, (request, value) in enumerate(bodies, 1)]
+    found, notes = reader(*facts), Notes()
+    kinds = await found.kinds(notes)
+    await found.read([(name, place) for name in kinds for place in ("", "shop")], notes)
+    await found.logs([("shop", "web", "a", False)], notes)
+    for thing in [thing for name in found.view.resources for thing in found.view.all(name)]:
+        found.view.cite(thing, "metadata.name", "data")
+    assert not any(found.view.complete(name, place) for name in kinds for place in ("", "shop"))
