@@ -37,6 +37,9 @@ contracts: $(VENV)/.ready-dev
 tools:
 	@command -v npm >/dev/null && [ ! -d .tools/node_modules ] && \
 	  npm install --silent --no-audit --no-fund --prefix .tools kubernetes-mcp-server-linux-amd64@0.0.67 || true
+	@[ -x .tools/gateway/bin/litellm ] || { $(PYTHON) -m venv .tools/gateway && \
+	  .tools/gateway/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
+	  -r constraints-gateway.txt; } || { rm -rf .tools/gateway; echo "no AI gateway: its test is skipped"; }
 
 # --no-deps: the lock is complete, so pip has nothing to resolve. pip compiles the bytecode as it installs; ours is
 # compiled here, because an environment may forbid writing it later and then every start would pay.
@@ -58,6 +61,8 @@ lock:
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints.txt
 	uv pip compile -q pyproject.toml --group build --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -c constraints.txt -o constraints-dev.txt
+	uv pip compile -q --group pyproject.toml:gateway --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints-gateway.txt
 
 # Pictures of every screen from real runs on the practice incidents.
 screens: $(VENV)/.ready-dev

@@ -65,7 +65,8 @@ def endpoints(settings: Settings, environment: Mapping[str, str] = os.environ) -
         text = f"model_key_env ({source}) names {settings.model_key_env}, which is not set."
         raise UsageError(text, "Set it to the key, or take model_key_env out.")
     found = []
-    for name, address in settings.models:
+    # A fallback that is the model itself would only be asked once more.
+    for name, address in dict.fromkeys(settings.models):
         ours = _ours(settings, name, address)
         own = key if ours else ""
         if address and not own and not _has_key(name, environment):

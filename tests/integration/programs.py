@@ -17,4 +17,10 @@ def _mcp_server() -> str | None:
     return given or shutil.which("kubernetes-mcp-server") or next((str(path) for path in made), None)
 
 
+def _ai_gateway() -> str | None:
+    made = ROOT / ".tools" / "gateway" / "bin" / "litellm"
+    return os.environ.get("PILOTHOUSE_LITELLM_PROXY") or (str(made) if made.exists() else None)
+
+
 MCP_SERVER = _mcp_server()
+AI_GATEWAY = _ai_gateway()
