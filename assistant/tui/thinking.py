@@ -58,6 +58,11 @@ def board_items(case: Case, *, hint: bool = True) -> list[Line]:
     return [line((BOARD_HINT, Tone.MUTED), hang=2), *out] if out and hint else out
 
 
+def board_words(case: Case) -> str:
+    """Return the hypotheses by id with what a person said of them."""
+    return " ".join(each.id + ("" if each.mark is Mark.OPEN else f" {each.mark.value}") for each in case.board)
+
+
 def hypothesis_item(hypothesis: Hypothesis) -> list[Line]:
     """Return one hypothesis; a struck one is quiet, and its mark is a word."""
     ref, struck = board_ref(hypothesis), hypothesis.mark is Mark.STRUCK
