@@ -11,8 +11,9 @@ from assistant.backend import Place
 from assistant.commands.opening import place_for, settings_of, working
 from assistant.config import Settings
 from assistant.domain.case import Case
-from assistant.domain.event import Event, StepStarted
+from assistant.domain.event import Event, StepStarted, ToolStarted
 from assistant.domain.finding import Verdict
+from assistant.domain.thinking import MODEL_TOOL
 from assistant.errors import BudgetError, ClusterError, ModelError, PilothouseError, StoreError, UsageError
 from assistant.policy.sanitize import safe
 
@@ -68,8 +69,12 @@ async def _answer(settings: Settings, place: Place, question: str, form: str, pr
 
 
 def _progress(event: Event, case: Case) -> None:
+    title = ""
     if isinstance(event.payload, StepStarted):
         title = next((step.title for step in case.plan if step.id == event.payload.step), "")
+    elif isinstance(event.payload, ToolStarted) and event.payload.tool == MODEL_TOOL:
+        title = safe(event.payload.title, multiline=False)
+    if title:
         print(f"\r\x1b[K{title} …"[:78], end="", file=sys.stderr, flush=True)
 
 

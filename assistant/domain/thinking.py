@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from assistant.domain.finding import Verdict
 from assistant.domain.hypothesis import Hypothesis, Mark
 
+MODEL_TOOL = "model"
+"""The `tool` of a `ToolStarted` that asks a language model: it is no read, and a `ModelCalled` says more of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class BoardMade:
@@ -30,6 +33,11 @@ class OpinionGiven:
     mind: str
     verdict: Verdict
     markdown: str
+
+    @property
+    def who(self) -> str:
+        """Return the mind as the subject of a sentence."""
+        return "the expert" if self.mind == "expert" else self.mind
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from assistant.domain.case import Case
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role
 from assistant.domain.proposal import Outcome, ProposalState
-from assistant.plain.thinking import MODEL_TOOL, call_words, claim_words, hypothesis_words, marked_words
+from assistant.domain.thinking import MODEL_TOOL
+from assistant.plain.thinking import call_words, claim_words, hypothesis_words, marked_words
 from assistant.policy.sanitize import SafeText, safe
 
 WIDTH: Final = 80
@@ -92,8 +93,7 @@ def _said(event: ev.Event, case: Case, before: Case) -> list[tuple[str, str]]:
             return [("might be", one_line(hypothesis_words(each))) for each in case.board if each not in before.board]
         case ev.OpinionGiven():
             still = " (a model still thinks)" if case.running and case.answer is None else ""
-            who = "the expert" if payload.mind == "expert" else payload.mind
-            return [(one_line(f"{who} says{still}, {payload.verdict.value}"), payload.markdown)]
+            return [(one_line(f"{payload.who} says{still}, {payload.verdict.value}"), payload.markdown)]
         case ev.Answered():
             return [(f"answer, {payload.verdict.value}", payload.markdown)]
         case ev.Proposed() | ev.Decided() | ev.Sending() | ev.Concluded() | ev.Verified() | ev.UndoOffered():

@@ -113,7 +113,7 @@ def _course(entry: Entry) -> str:
         case HypothesisMarked():
             return f"{at}marked: {literal(marked_words(payload))}"
         case OpinionGiven():
-            return f"{at}opinion of {literal(payload.mind)}: {payload.verdict.value}"
+            return f"{at}{literal(payload.who)} said: {payload.verdict.value}"
         case ModelCalled():
             return f"{at}model: {literal(call_words(payload))}"
         case Answered():

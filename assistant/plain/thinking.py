@@ -8,9 +8,6 @@ from assistant.domain.finding import Finding
 from assistant.domain.hypothesis import Hypothesis, Mark
 from assistant.policy.sanitize import safe
 
-MODEL_TOOL = "model"
-"""The `tool` of a call that asks a language model; what is told of it comes with `ModelCalled`."""
-
 
 def hypothesis_words(hypothesis: Hypothesis) -> str:
     """Return one hypothesis with its mark, its evidence and what would decide it."""

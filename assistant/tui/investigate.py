@@ -237,12 +237,12 @@ class InvestigateScreen(CaseScreen):
 
     def on_lines_view_picked(self, message: LinesView.Picked) -> None:
         """Show what the cursor is on."""
-        if message.view.id == "items":
+        if message.view.id == "items" and self.drawable:
             self._refresh_detail()
 
     def on_lines_view_moved(self, message: LinesView.Moved) -> None:
         """Say how much is new below."""
-        if message.view.id == "transcript":
+        if message.view.id == "transcript" and self.drawable:
             self._refresh_more()
 
     def on_prompt_sent(self, message: Prompt.Sent) -> None:

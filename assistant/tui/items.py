@@ -71,6 +71,9 @@ def turn_mark(app: PilothouseApp, ref: str, mark: Mark) -> None:
         app.session.mark(hypothesis.id, Mark.OPEN if hypothesis.mark is mark else mark)
     except PilothouseError as error:
         app.tell(f"{error.meaning} {error.hint}")
+    else:
+        if not app.case.running:
+            app.tell("noted; the turn is over, so nothing is looked into anew")
     app.draw()
 
 

@@ -22,7 +22,7 @@ BOARD = TABS.index("Board")
 ROLE_WORDS = {Role.ROOT_CAUSE: "ROOT CAUSE", Role.CONSEQUENCE: "follows", Role.NOTE: "note"}
 
 
-GIVE_WAY = (PLAN, BOARD, 0, 1, 2)
+GIVE_WAY = (PLAN, 0, BOARD, 1, 2)
 """Whose count is left out first where the row is short."""
 BOARD_IS_FOR = (
     "Here stands what it might be, with what speaks for and against, while a language model looks for the cause. "
@@ -37,6 +37,7 @@ def tab_line(case: Case, chosen: int, width: int = 80) -> Line:
     changes = len(case.proposals) or len(case.remedies)
     counts = (len(case.evidence), len(case.findings), changes, len(case.plan), len(case.board))
     names = [f"{name} {count}" for name, count in zip(TABS, counts, strict=True)]
+    names[BOARD] = names[BOARD] if case.board else TABS[BOARD]  # without a model it stays empty
     pad = " " if sum(map(len, names)) + 2 * len(names) <= width else ""
     for index in (each for each in GIVE_WAY if each != chosen):
         if sum(map(len, names)) + len(names) + 1 > width:

@@ -26,7 +26,7 @@ from assistant.tui.ports import Recording
 from assistant.tui.quotes import readable
 from assistant.tui.screen import CaseScreen, framed, keys_line
 from assistant.tui.steps import Show, Step, grouped, headline, mmss, step_line, step_text
-from assistant.tui.thinking import board_items, call_facts, hypothesis_item
+from assistant.tui.thinking import board_items, board_words, call_facts, hypothesis_item
 from assistant.tui.transcript import clock, plan_lines, seconds
 from assistant.tui.view import LinesView, Row, Rule
 
@@ -295,6 +295,7 @@ def state_lines(player: Player, step: Step, number: int) -> list[Line]:
     out += columns([
         ("plan", f"{done} of {len(case.plan)} done"), ("evidence", str(len(case.evidence))),
         ("findings", " ".join(f.id for f in case.findings) or "none"),
+        ("board", board_words(case) or "empty"),
         ("changes", " ".join(f"{p.proposal.id} {p.state.value}" for p in case.proposals) or "none"),
     ])  # fmt: skip
     for finding in () if isinstance(payload, ev.FindingsRanked) else case.findings[:3]:

@@ -127,14 +127,15 @@ class SessionsScreen(CaseScreen):
 
     def on_lines_view_picked(self, message: LinesView.Picked) -> None:
         """Look at the chosen session when the cursor rests."""
-        if message.view.id == "list":
+        # The message may come when the screen is being taken down.
+        if message.view.id == "list" and self.drawable:
             self._draw_preview()
             if self._look is not None:
                 self._look.stop()
             self._look = self.set_timer(LOOK_SECONDS, self._look_at)
 
     def _look_at(self) -> None:
-        if self.wide:
+        if self.wide and self.drawable:
             self._load_preview()
 
     @work(group="preview", exclusive=True)
@@ -147,7 +148,8 @@ class SessionsScreen(CaseScreen):
         except (PilothouseError, ValueError):
             return
         self._loaded = (chosen.row.id, case)
-        self._draw_preview()
+        if self.drawable:
+            self._draw_preview()
 
     def _draw_preview(self) -> None:
         chosen = self._chosen()

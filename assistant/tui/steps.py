@@ -9,10 +9,11 @@ from enum import StrEnum
 from assistant.domain import event as ev
 from assistant.domain.case import Spent
 from assistant.domain.proposal import Answer
+from assistant.domain.thinking import MODEL_TOOL
 from assistant.policy.sanitize import clip
 from assistant.tui.lines import Line, Tone, line
 from assistant.tui.quotes import readable
-from assistant.tui.thinking import MODEL_TOOL, marked, tokens, who
+from assistant.tui.thinking import marked, tokens
 
 LONGEST_TEXT = 76
 """Cells of a step in the list: two rows at most; the whole text stands beside it."""
@@ -167,7 +168,7 @@ def headline(payload: ev.Payload) -> tuple[str, Tone]:
         case ev.HypothesisMarked():
             return f"you: {marked(payload)}", Tone.STRONG
         case ev.OpinionGiven():
-            return f"{who(payload.mind)} says: {payload.verdict.value}", Tone.STRONG
+            return f"{payload.who} says: {payload.verdict.value}", Tone.STRONG
         case ev.ModelCalled():
             used = f"{tokens(payload.prompt_tokens + payload.completion_tokens)}, {Spent().plus(payload).price}"
             wrong = f", FAILED {payload.failed}" if payload.failed else f", cut: {payload.cut}" if payload.cut else ""

@@ -9,22 +9,16 @@ from assistant.domain import event as ev
 from assistant.domain.case import Case, Spent
 from assistant.domain.finding import Finding
 from assistant.domain.hypothesis import Hypothesis, Mark
+from assistant.domain.thinking import MODEL_TOOL
 from assistant.policy.sanitize import clip
 from assistant.tui.lines import BLANK, Given, Line, Tone, columns, line
 from assistant.tui.quotes import readable
 
-MODEL_TOOL = "model"
-"""The `tool` of a call that asks a language model."""
 VERDICTS = {"fault": Tone.BAD, "healthy": Tone.GOOD}
 BOARD_HINT = "s strikes, m pins; again takes it back"
 _MARKS: dict[Mark, tuple[str, Tone]] = {
     Mark.OPEN: ("", Tone.PLAIN), Mark.PINNED: ("PINNED ", Tone.WARN), Mark.STRUCK: ("STRUCK ", Tone.MUTED),
 }  # fmt: skip
-
-
-def who(mind: str) -> str:
-    """Return a mind as the subject of a sentence."""
-    return "the expert" if mind == "expert" else mind
 
 
 def tokens(count: int) -> str:
@@ -62,6 +56,11 @@ def board_items(case: Case, *, hint: bool = True) -> list[Line]:
     """Return the hypotheses with what speaks for and against each."""
     out = [each for hypothesis in case.board for each in hypothesis_item(hypothesis)]
     return [line((BOARD_HINT, Tone.MUTED), hang=2), *out] if out and hint else out
+
+
+def board_words(case: Case) -> str:
+    """Return the hypotheses by id with what a person said of them."""
+    return " ".join(each.id + ("" if each.mark is Mark.OPEN else f" {each.mark.value}") for each in case.board)
 
 
 def hypothesis_item(hypothesis: Hypothesis) -> list[Line]:
@@ -156,13 +155,13 @@ def opinion_lines(
     """Return an opinion: whole while it is all there is, one line once an answer repeats it."""
     verdict = (payload.verdict.value, VERDICTS.get(payload.verdict.value, Tone.WARN))
     if answer is not None:
-        head: list[Given] = [("v " if is_open else "> ", Tone.MUTED), f"{who(payload.mind)} said  ", verdict]
+        head: list[Given] = [("v " if is_open else "> ", Tone.MUTED), f"{payload.who} said  ", verdict]
         if answer.verdict is not payload.verdict:
             head.append((f"  the answer differs: {answer.verdict.value}", Tone.WARN))
         folds = line(*head, hang=4, right=[("space folds" if is_open else "space opens", Tone.MUTED)], ref=ref)
         return [folds, *markdown(payload.markdown, ref)] if is_open else [folds]
     still = (" (the model still thinks)", Tone.WARN) if thinking else ""
-    says = line((f"{who(payload.mind)} says", Tone.HEADING), still, (f"  {at}  ", Tone.MUTED), verdict, hang=2, ref=ref)
+    says = line((f"{payload.who} says", Tone.HEADING), still, (f"  {at}  ", Tone.MUTED), verdict, hang=2, ref=ref)
     words = ("  tab, 5: what it might be; strike or pin a hypothesis there", Tone.MUTED)
     hint = [BLANK, line(words, ref=ref)] if thinking and board else []
     return [BLANK, says, *(markdown(payload.markdown, ref) if is_open else []), *hint, BLANK]

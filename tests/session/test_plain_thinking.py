@@ -115,7 +115,7 @@ class TestReport:
     def test_the_markdown_report_has_board_price_and_the_course_of_calls(self) -> None:
         text = report(fold(thought.EVENTS))
         for words in ("Language model: large-2026-10, large: 2 calls", "## What it might be", "- H2 STRUCK:",
-                      "unsupported: no evidence is cited", "opinion of expert: fault", "marked: H2 struck",
+                      "unsupported: no evidence is cited", "the expert said: fault", "marked: H2 struck",
                       "cut: no token for 45 s"):  # fmt: skip
             assert words in text, words
 

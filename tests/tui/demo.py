@@ -1,4 +1,4 @@
-"""The terminal face over a scripted session, to look at: `python -m tests.tui.demo [choose|nocluster|replay]`."""
+"""The terminal face over a scripted session, to look at: `python -m tests.tui.demo [choose|nocluster|replay|model]`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def app(mode: str = "", pace_seconds: float = 0.15) -> PilothouseApp:
                 "Check the VPN, or run kubectl version.",
                 detail="dial tcp: i/o timeout",
             )
-        answers = fixture.investigation(made)[2:]
+        answers = fixture.thought()[2:-1] if mode == "model" else fixture.investigation(made)[2:]
         return ScriptedSession(clock, answers=answers, after=fixture.outcome(made)[1:-1], pace_seconds=pace_seconds)
 
     recording = (

@@ -98,6 +98,17 @@ class TestBoard:
             assert isinstance(app.screen, TextScreen)
             assert "Evidence E3" in screen_text(app)
 
+    async def test_a_mark_after_the_turn_is_noted_and_says_that_it_changes_nothing(self) -> None:
+        clock = StillClock()
+        app, session = built(clock)
+        session.emit(*fixture.thought()[1:-2], ev.TurnEnded(1))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await settled(pilot, clock)
+            await pilot.press("tab", "5", "m")
+            await settled(pilot, clock)
+            assert session.marked == [("H1", Mark.PINNED)]
+            assert "the turn is over" in screen_text(app)
+
     def test_an_empty_board_says_what_it_is_for(self) -> None:
         text = text_of(tab_lines(Case(), 4, fixture.START))
         assert "Nothing is on the board." in text and "Strike one (s)" in text and "pin one (m)" in text
