@@ -79,7 +79,8 @@ class CaseFile:
 
     def render(self, board: Sequence[Hypothesis], left: str) -> str:
         """Return the text of the next call; `left` says what may still be spent."""
-        return "\n\n".join(part for part in self._parts(board, left) if part)
+        # Once more as a whole: what the person and the model said is in it, and a secret in the next call would end it.
+        return redact_text("\n\n".join(part for part in self._parts(board, left) if part))[0]
 
     def _parts(self, board: Sequence[Hypothesis], left: str) -> Iterable[str]:
         yield f"# Question\n{self._fenced('question', redact_text(self.question)[0])}\n{self.place}"
