@@ -26,6 +26,8 @@ SURE: Final = 0.5
 """A further cause of the model's is a root cause from here on, a note below."""
 GUESS: Final = 0.2
 """The most that an unsupported cause is shown with."""
+FAULTS: Final = 4
+"""Of an unsupported cause that people are told; one is enough to be unsupported."""
 _LINK: Final = re.compile(r"!?\[([^\]\n]*)\]\(([^)\s]*)[^)]*\)")
 _CITED: Final = re.compile(r"\[(E\d+)\]")
 _DEFINED: Final = re.compile(r"\]:(?=\s*\S+[^\S\n]*(?:$|[\"'(]))", re.MULTILINE)
@@ -150,7 +152,7 @@ def _finding(judged: Judged, model: str, seen: Seen, record: Record) -> Finding:
     target = known or Target("", cause.kind, cause.namespace, cause.name)
     why, sure = "", round(cause.confidence, 2)
     if not judged.supported:
-        why, sure = "; ".join(judged.faults) or "nothing is cited", min(sure, GUESS)
+        why, sure = "; ".join(judged.faults[:FAULTS]) or "nothing is cited", min(sure, GUESS)
     facts = record(judged) if judged.supported else ()
     return Finding(
         "", 0, Role.ROOT_CAUSE, cause.category, target, cause.field, cause.summary, sure, facts, by=model,
