@@ -26,6 +26,7 @@ RESULTS_CHARACTERS: Final = 7_000
 OLDER_CHARACTERS: Final = 2_400
 NOTE_CHARACTERS: Final = 360
 EXPERT: Final = "expert"
+LINE_CHARACTERS: Final = 1_000
 NOTES: Final = 3
 FAILURES: Final = 6
 SUGGESTIONS: Final = 6
@@ -79,23 +80,25 @@ class CaseFile:
 
     def render(self, board: Sequence[Hypothesis], left: str) -> str:
         """Return the text of the next call; `left` says what may still be spent."""
-        return "\n\n".join(part for part in self._parts(board, left) if part)
+        # Once more as a whole: what the person and the model said is in it, and a secret in the next call would end it.
+        return redact_text("\n\n".join(part for part in self._parts(board, left) if part))[0]
 
     def _parts(self, board: Sequence[Hypothesis], left: str) -> Iterable[str]:
         yield f"# Question\n{self._fenced('question', redact_text(self.question)[0])}\n{self.place}"
         if self.directions:
             yield "# What the person said since\n" + "\n".join(f"- {each}" for each in self.directions)
-        yield self._opinion()
-        yield self._remedies()
+        yield self._unmarked(self._opinion())
+        yield self._unmarked(self._remedies())
         yield self._quotes()
         yield self._read()
-        yield _board(board)
+        yield self._unmarked(_board(board))
         if self.failures:
-            yield "# Not readable\n" + "\n".join(f"- {redact_text(e)[0]}" for e in self.failures[-FAILURES:])
+            said = (_line(each) for each in self.failures[-FAILURES:])
+            yield self._unmarked("# Not readable\n" + "\n".join(f"- {each}" for each in said))
         if self.notes:
-            yield "# Your notes\n" + "\n".join(f"- {each}" for each in self.notes[-NOTES:])
+            yield self._unmarked("# Your notes\n" + "\n".join(f"- {each}" for each in self.notes[-NOTES:]))
         if self.complaint:
-            yield f"# Mend this\n{self.complaint}"
+            yield self._unmarked(f"# Mend this\n{self.complaint}")
         yield left
 
     def _opinion(self) -> str:
@@ -108,7 +111,7 @@ class CaseFile:
         if expert.remark:
             lines.append(f"of the question: {expert.remark}")
         lines += [f"not readable: {each}" for each in self.gaps[:FAILURES]]
-        return redact_text("\n".join(lines))[0]
+        return redact_text("\n".join(_line(each) for each in lines))[0]
 
     def _remedies(self) -> str:
         known = self.expert.remedies[:SUGGESTIONS]
@@ -167,7 +170,13 @@ class CaseFile:
 
     def _fenced(self, name: str, said: str) -> str:
         mark = f"{name}.{self._mark}"
-        return f"<<{mark}\n{said.replace(self._mark, '')}\n{mark}>>"
+        return f"<<{mark}\n{self._unmarked(said)}\n{mark}>>"
+
+    def _unmarked(self, said: str) -> str:
+        # Again until none is left: taking one out may put another together.
+        while self._mark in said:
+            said = said.replace(self._mark, "")
+        return said
 
 
 def _finding(finding: Finding) -> str:
@@ -177,6 +186,11 @@ def _finding(finding: Finding) -> str:
     role = "" if finding.role is Role.ROOT_CAUSE else f"{finding.role} "
     sure = f" {finding.confidence:.2f}" if finding.role is Role.ROOT_CAUSE else ""
     return f"{finding.id} {role}{finding.category}{sure}: {finding.target}{where}: {finding.summary} [{cites}]{follows}"
+
+
+def _line(said: str) -> str:
+    """Return words of the cluster, for where no fence is around them, in one line: they begin no part of a prompt."""
+    return " ".join(said.split())[:LINE_CHARACTERS]
 
 
 def _source(fact: Evidence) -> str:

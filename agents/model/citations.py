@@ -12,6 +12,8 @@ from assistant.domain.target import Target
 
 MIN_QUOTE_CHARACTERS: Final = 4
 """A shorter quote stands nearly everywhere and shows nothing."""
+MOST_FAULTS: Final = 16
+"""Told in one repair: whoever makes up more than these has to begin anew anyway."""
 _CITED: Final = re.compile(r"\[(E\d+)\]")
 
 
@@ -55,12 +57,12 @@ class Checked:
     @property
     def repair(self) -> str:
         """Return what the model is told to mend."""
-        lines = [f"- {each.cause.kind} {each.cause.name}: {fault}" for each in self.causes for fault in each.faults] + [
-            f"- {fault}" for fault in self.faults
-        ]
-        return "\n".join(
-            ["These claims do not stand on the evidence. Mend or drop them, and answer once more:", *lines]
-        )
+        named = [(f"{each.cause.kind[:40]} {each.cause.name[:80]}", each.faults) for each in self.causes]
+        lines = [f"- {name}: {fault}" for name, faults in named for fault in faults]
+        lines += [f"- {fault}" for fault in self.faults]
+        more = [f"and {len(lines) - MOST_FAULTS} more"] if len(lines) > MOST_FAULTS else []
+        head = "These claims do not stand on the evidence. Mend or drop them, and answer once more:"
+        return "\n".join([head, *lines[:MOST_FAULTS], *more])
 
 
 def check(answer: ModelAnswer, shown: Mapping[str, Shown]) -> Checked:
@@ -93,7 +95,7 @@ def _judged(cause: Cause, shown: Mapping[str, Shown]) -> Judged:
 def _fault(quoted: Quoted, shown: Mapping[str, Shown]) -> str:
     found = shown.get(quoted.id)
     if found is None:
-        return f"there is no evidence {quoted.id!r}"
+        return f"there is no evidence {quoted.id[:20]!r}"
     quote = _squeezed(quoted.quote)
     if len(quote) < MIN_QUOTE_CHARACTERS:
         return f"the quote {quote!r} from {quoted.id} is too short to show anything"

@@ -77,10 +77,10 @@ class ModelMind:
             outcome = await loop.run()
         except PilothouseError as error:
             return self._stands(expert, f"{error.meaning} {error.hint}".strip(), recorder)
+        if outcome.error is not None:
+            failed = outcome.error
+            recorder.emit(ErrorRaised(failed.code, failed.meaning, failed.hint, failed.detail))
         if outcome.checked is None:
-            if outcome.error is not None:
-                failed = outcome.error
-                recorder.emit(ErrorRaised(failed.code, failed.meaning, failed.hint, failed.detail))
             return self._stands(expert, outcome.failure, recorder)
         said = Said(self._model, outcome.checked, outcome.remedies)
         return joined(expert, said, self._seen, lambda judged: self._recorded(judged, toolbox, recorder))

@@ -18,6 +18,7 @@ from agents.model.citations import Checked, Judged
 from assistant.domain.action import Remedy
 from assistant.domain.finding import Finding, Role, Verdict
 from assistant.domain.target import Target
+from assistant.policy.sanitize import safe
 
 CERTAIN: Final = 0.9
 """The expert's own word for it is "almost certain" (agents/expert/answer.py)."""
@@ -25,8 +26,14 @@ SURE: Final = 0.5
 """A further cause of the model's is a root cause from here on, a note below."""
 GUESS: Final = 0.2
 """The most that an unsupported cause is shown with."""
+FAULTS: Final = 4
+"""Of an unsupported cause that people are told; one is enough to be unsupported."""
 _LINK: Final = re.compile(r"!?\[([^\]\n]*)\]\(([^)\s]*)[^)]*\)")
 _CITED: Final = re.compile(r"\[(E\d+)\]")
+_DEFINED: Final = re.compile(r"\]:(?=\s*\S+[^\S\n]*(?:$|[\"'(]))", re.MULTILINE)
+"""Where a link may be defined, far from where it is used: `[E1]: http://…` would make a link of every `[E1]`."""
+_TAG: Final = re.compile(r"(\\*)<")
+_FENCE: Final = re.compile(r"^([\s>*+-]*(?:\d+[.)]\s+)*[\s>*+-]*)(`{3,}|~{3,})(.*)$")
 
 Seen = Callable[[str, str, str], Target | None]
 """Returns an object that was read, by kind, namespace and name."""
@@ -90,7 +97,8 @@ def _led(expert: Conclusion, said: Said, made: Sequence[Finding]) -> _Led:
     if said.verdict is Verdict.FAULT and agreed:
         return _agreeing(expert, said, made, roots, agreed)
     if said.verdict is Verdict.FAULT and not certain:
-        kept = [replace(f, role=Role.NOTE) if f.role is Role.ROOT_CAUSE else f for f in expert.findings]
+        doubted = [each for each in roots if each.confidence < CERTAIN]
+        kept = [replace(f, role=Role.NOTE) if f in doubted else f for f in expert.findings]
         head = {
             Verdict.FAULT: f"**{model} contradicts the expert**, which is not certain. Look at the evidence of both.",
             Verdict.HEALTHY: f"**{model} found a fault where the expert sees none.** Look at its evidence.",
@@ -144,7 +152,7 @@ def _finding(judged: Judged, model: str, seen: Seen, record: Record) -> Finding:
     target = known or Target("", cause.kind, cause.namespace, cause.name)
     why, sure = "", round(cause.confidence, 2)
     if not judged.supported:
-        why, sure = "; ".join(judged.faults) or "nothing is cited", min(sure, GUESS)
+        why, sure = "; ".join(judged.faults[:FAULTS]) or "nothing is cited", min(sure, GUESS)
     facts = record(judged) if judged.supported else ()
     return Finding(
         "", 0, Role.ROOT_CAUSE, cause.category, target, cause.field, cause.summary, sure, facts, by=model,
@@ -161,7 +169,8 @@ def _remedies(expert: Conclusion, said: Said, findings: Sequence[Finding], *, fi
         fixes = [each for each in roots if target is not None and _same(each.target, target)] or roots[:1]
         written.append(replace(remedy, fixes=tuple(each.id for each in fixes)))
     chosen = {name: place for place, name in enumerate(said.checked.answer.fixes)}
-    heads = [each for each in expert.remedies if not each.after]
+    known = {each.id for each in expert.remedies}
+    heads = [each for each in expert.remedies if each.after not in known]
     heads.sort(key=lambda each: chosen.get(each.id, len(chosen)))
     ordered = [link for head in heads for link in _chain(head, expert.remedies)]
     if first or any(each.id in chosen for each in written):
@@ -170,9 +179,10 @@ def _remedies(expert: Conclusion, said: Said, findings: Sequence[Finding], *, fi
 
 
 def _chain(head: Remedy, remedies: Sequence[Remedy]) -> list[Remedy]:
+    """Return a remedy and all that come after it; two may come after the same one."""
     found = [head]
     for each in remedies:
-        if each.after == found[-1].id:
+        if each.after and any(each.after == link.id for link in found):
             found.append(each)
     return found
 
@@ -195,7 +205,8 @@ def _markdown(
         parts.append(what_to_do(remedies, [each for each in findings if each.role is Role.ROOT_CAUSE]))
     if not led.agreed:
         parts.append(f"**What the expert says:**\n\n{expert.markdown}")
-    return "\n\n".join(part for part in parts if part)
+    # Names, titles and sentences of the model stand in it beside its text, and of the cluster in the expert's.
+    return str(safe("\n\n".join(part for part in parts if part)))
 
 
 def _with_known_ids(said: Said) -> str:
@@ -205,5 +216,39 @@ def _with_known_ids(said: Said) -> str:
 
 
 def tame(markdown: str) -> str:
-    """Return Markdown that fetches and hides nothing wherever it is shown: links as text, no images, no HTML."""
-    return _LINK.sub(lambda m: f"{m[1]} ({m[2]})" if m[2] else m[1], markdown).replace("<", "\\<").strip()
+    """Return Markdown that fetches and hides nothing wherever it is shown: links as text, no images, no HTML.
+
+    What makes a link is broken and not looked for: there are more ways to write one than an expression finds.
+    """
+    told = _LINK.sub(lambda m: f"{m[1]} ({m[2]})" if m[2] else m[1], safe(markdown))
+    told = _DEFINED.sub("] :", told.replace("](", "] ("))
+    # A backslash in front of a sign makes text of it, and two make text of each other only.
+    told = _TAG.sub(lambda m: m[0] if len(m[1]) % 2 else f"{m[1]}\\<", told)
+    return _closed(told.strip())
+
+
+def _closed(markdown: str) -> str:
+    """Return Markdown of which no block of code is left open: whatever stands below it is no code."""
+    opened, inside = "", 0
+    for line in markdown.split("\n"):
+        match = _FENCE.match(line)
+        before, sign, rest = match.groups() if match else ("", "", "")
+        if opened:
+            # Less indented it has left the list it is in, and what looks like the fence's end begins another.
+            depth = len(line) - len(line.lstrip())
+            if line.strip() and depth < inside:
+                return _without_fences(markdown)
+            ends = sign.startswith(opened) and not before.strip() and not rest.strip() and depth < inside + 4
+            opened = "" if ends else opened
+        elif sign and not (sign[0] == "`" and "`" in rest):
+            if ">" in before:
+                return _without_fences(markdown)
+            opened, inside = sign, len(before)
+    return _without_fences(markdown) if opened else markdown
+
+
+def _without_fences(markdown: str) -> str:
+    return "\n".join(
+        f"{m[1]}{''.join(f'{chr(92)}{c}' for c in m[2])}{m[3]}" if (m := _FENCE.match(line)) else line
+        for line in markdown.split("\n")
+    )

@@ -6,6 +6,8 @@ What is left out is what the API server fills in and what nobody has to know; th
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +15,13 @@ from assistant.domain.raw import dig, mapping, rows, text
 
 VALUE_CHARACTERS: Final = 400
 LISTED: Final = 30
+PIECE_CHARACTERS: Final = 1_000
+"""Of a long line of a value that is shown whole, so that a page holds it."""
+_KEY: Final = re.compile(r"[\w-]+")
+_NAME: Final = re.compile(r"(?!\d+$|name=)[\w./-][\w./:-]*")
+_OWN_WORDS: Final = ("data", "stringData", "binaryData", "metadata.labels", "metadata.annotations")
+"""Where every key is somebody's own: none of them is noise."""
+_EMPTY_SAYS_NOTHING: Final = frozenset({"", "securityContext", "loadBalancer", "status", "strategy", "annotations"})
 _LEFT_OUT: Final = frozenset(
     {
         "apiVersion", "kind", "metadata.managedFields", "metadata.uid", "metadata.resourceVersion",
@@ -56,41 +65,58 @@ def project(raw: Mapping[str, Any], path: str = "") -> list[str]:
 def _lines(path: str, value: object, *, whole: bool) -> Iterator[str]:
     match value:
         case dict():
-            if not value:
-                return
+            # Nothing chosen means everything chosen: `podSelector: {}`, a rule `{}`.
+            if not value and path.rpartition(".")[2] not in _EMPTY_SAYS_NOTHING:
+                yield f"{path}: {{}}"
             for key, item in value.items():
                 yield from _entry(path, str(key), item, whole=whole)
         case list():
-            if path.endswith("conditions") and not whole:
+            if path.startswith("status.") and path.endswith("conditions") and not whole:
                 yield from (_condition(path, each) for each in rows(value))
                 return
             if all(not isinstance(item, dict | list) for item in value):
                 yield _line(path, value)
                 return
-            for number, item in enumerate(value[:LISTED]):
-                name = text(item.get("name")) if isinstance(item, dict) else ""
-                if not whole and _is_usual(path, item):
-                    continue
-                yield from _lines(f"{path}[{name or number}]", item, whole=whole)
+            places = _places(value)
+            for place, item in zip(places, value[:LISTED], strict=False):
+                if whole or not _is_usual(path, item):
+                    yield from _lines(f"{path}[{place}]", item, whole=whole)
             if len(value) > LISTED:
                 yield f"{path}: ({len(value) - LISTED} more)"
+        case str() if whole and len(value) > VALUE_CHARACTERS:
+            yield f"{path}:"
+            for line in value.splitlines():
+                yield from (line[at : at + PIECE_CHARACTERS] for at in range(0, len(line), PIECE_CHARACTERS))
         case _:
             yield _line(path, value)
 
 
+def _places(items: Sequence[object]) -> list[str]:
+    """Return how each item of a list is called in a path: by its name, by its number where that does not lead there.
+
+    Mounts of one volume share their name, and a name of digits would be read as a number.
+    """
+    names = [text(item.get("name")) if isinstance(item, dict) else "" for item in items]
+    often = Counter(names)
+    return [
+        name if often[name] == 1 and _NAME.fullmatch(name) else str(number) for number, name in enumerate(names)
+    ]  # fmt: skip
+
+
 def _entry(path: str, key: str, item: object, *, whole: bool) -> Iterator[str]:
-    inner = f"{path}['{key}']" if "." in key or "/" in key else f"{path}.{key}" if path else key
-    if not whole:
-        if inner in _LEFT_OUT or key in _NOISE or key == _LAST_APPLIED:
+    inner = (f"{path}.{key}" if path else key) if _KEY.fullmatch(key) else f"{path}['{key}']"
+    if not whole and not path.startswith(_OWN_WORDS):
+        if inner in _LEFT_OUT or key in _NOISE:
             return
         if key in _USUAL and _USUAL[key] in (item, None):
             return
-        if key == "ownerReferences":
+        if inner == "metadata.ownerReferences":
             yield from (f"{inner}: {text(each.get('kind'))}/{text(each.get('name'))}" for each in rows(item))
             return
-        if key == "name" and path.endswith("]"):
+        if key == "name" and path.endswith(f"[{item}]"):
             return  # stands in the path already
-    yield from _lines(inner, item, whole=whole)
+    if whole or key != _LAST_APPLIED:
+        yield from _lines(inner, item, whole=whole)
 
 
 def _is_usual(path: str, item: object) -> bool:

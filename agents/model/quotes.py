@@ -38,6 +38,10 @@ def _parts(line: str, body: str, raw: Mapping[str, Any]) -> list[str]:
         return []
     if plain in body:
         return [plain]
+    # A line of a file that stands in an object, as JSON writes it there.
+    escaped = json.dumps(plain, ensure_ascii=False)[1:-1]
+    if raw and escaped in body:
+        return [escaped]
     match = LINE.match(plain)
     if match and raw:
         field = quote_of(raw, match[1])

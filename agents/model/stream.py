@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from agents.model.types import Bounds, Endpoint, Message, ModelRequestError, Reply, ToolCall
 from assistant.domain.ports import Clock
+
+MOST_LEVELS: Final = 40
 
 
 @dataclass(slots=True)
@@ -134,9 +136,9 @@ class Gathered:
             name = self.endpoint.model
             prompt = library.token_counter(model=name, messages=list(messages), tools=list(tools) or None)
         return Reply(
-            message.content or "", calls, noted.model or self.endpoint.model, self.endpoint.model, prompt, completion,
-            _cost(library, self.endpoint.model, prompt, completion), self.seconds, self.first, estimated, self.cut,
-            self.tries, self.waited, self.endpoint.address,
+            _whole(message.content or ""), calls, noted.model or self.endpoint.model, self.endpoint.model, prompt,
+            completion, _cost(library, self.endpoint.model, prompt, completion), self.seconds, self.first, estimated,
+            self.cut, self.tries, self.waited, self.endpoint.address,
         )  # fmt: skip
 
 
@@ -144,11 +146,37 @@ def _call(given: Any) -> ToolCall:
     name, text = str(given.function.name or ""), given.function.arguments or ""
     try:
         arguments = json.loads(text) if text.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return ToolCall(str(given.id or ""), name, {}, "the arguments are not JSON")
     if not isinstance(arguments, dict):
         return ToolCall(str(given.id or ""), name, {}, "the arguments are not an object")
-    return ToolCall(str(given.id or ""), name, arguments, "" if name else "the call has no name")
+    try:
+        return ToolCall(str(given.id or ""), name, _sound(arguments), "" if name else "the call has no name")
+    except ValueError as error:
+        return ToolCall(str(given.id or ""), name, {}, str(error))
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be encoded: JSON may spell half of a character, which nothing can store or send."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _sound(value: Any, depth: int = 0) -> Any:
+    """Return arguments with whole characters. Raises ValueError where they are nested deeper than anything we ask for.
+
+    JSON of a thousand levels is read and cannot be written: whoever keeps or checks it would fail.
+    """
+    if depth > MOST_LEVELS:
+        raise ValueError(f"the arguments are nested deeper than {MOST_LEVELS} levels")
+    match value:
+        case str():
+            return _whole(value)
+        case dict():
+            return {_whole(name): _sound(each, depth + 1) for name, each in value.items()}
+        case list():
+            return [_sound(each, depth + 1) for each in value]
+        case _:
+            return value
 
 
 def _cost(library: Any, model: str, prompt: int, completion: int) -> float:

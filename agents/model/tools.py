@@ -24,6 +24,9 @@ from assistant.policy.redact import redact_text
 
 RESULT_CHARACTERS: Final = 3_000
 """Of one result as the model first sees it; `more` shows the rest."""
+DIGEST_OWN_CHARACTERS: Final = 160
+"""Of the sentences that a log's digest puts between its lines."""
+TITLE_CHARACTERS: Final = 240
 QUOTED: Final = 3
 """Lines of a result that its evidence quotes."""
 LARGEST_LIST: Final = 3_000
@@ -153,7 +156,8 @@ class Toolbox:
         await self._reader.read([(kind.resource, namespace)], self._recorder)
         view = self._reader.view
         things = view.all(kind.resource, namespace)
-        lines = rows_of(view, things[:LARGEST_LIST])
+        # All are looked at and the well ones cut off: a list says first what is unwell, however long it is.
+        lines = await rows_of(view, things)
         wanted = _word(given, "match")
         found = [line for line in lines if wanted.lower() in line.lower()] if wanted else lines
         whole = view.complete(kind.resource, namespace)
@@ -162,10 +166,12 @@ class Toolbox:
         head = f"{len(things)} {kind.kind}" + (f", {len(found)} with {wanted!r}" if wanted else "")
         if not whole:
             head += f"; there may be more: {self._why(kind, namespace)}"
-        if len(things) > LARGEST_LIST:
+        if len(found) > LARGEST_LIST:
             head += f"; only the first {LARGEST_LIST} are told"
+        found = found[:LARGEST_LIST]
+        body = "\n".join([head, *dict.fromkeys([*found, *lines[:LARGEST_LIST]])])
         request = f"GET {kind.path(namespace)}"
-        return self._kept("list", title, [head, *found], "\n".join([head, *lines]), request, None, call)
+        return self._kept("list", title, [head, *found], body, request, None, call)
 
     async def _logs(self, given: Mapping[str, Any], call: str, title: str) -> Result:
         log = await self._log(given)
@@ -177,8 +183,9 @@ class Toolbox:
                 raise UnansweredError(f"No line of the log of {log.pod}/{log.container} holds {found[:60]!r}.")
             text_ = "\n".join(kept)
         pod = Target("v1", "Pod", log.namespace, log.pod)
-        shown = digest(text_, RESULT_CHARACTERS).splitlines()
         head = f"container {log.container} of pod {log.pod}" + (" (the run before)" if log.previous else "")
+        # What stands around the complaint comes last and is worth most: it has to be on the first page.
+        shown = digest(text_, RESULT_CHARACTERS - len(head) - DIGEST_OWN_CHARACTERS).splitlines()
         return self._kept("logs", title, [head, *shown], f"{head}\n{log.text}", log.request, pod, call)
 
     async def _log(self, given: Mapping[str, Any]) -> Log:
@@ -186,8 +193,9 @@ class Toolbox:
         name = _word(given, "pod").rpartition("/")[2]
         await self._reader.read([("pods", namespace)], self._recorder)
         view = self._reader.view
-        pods = [p for p in view.all("pods", namespace) if p.name == name]
-        pods = pods or [p for p in view.all("pods", namespace) if p.name.startswith(f"{name}-")]
+        known = view.all("pods", namespace)
+        pods = [p for p in known if p.name == name] or [p for p in known if name in _owners_of(p)]
+        pods = pods or [p for p in known if p.name.startswith(f"{name}-")]
         if not pods:
             raise UnansweredError(f"There is no pod {name!r}, nor one of a workload of that name.")
         pod = min(pods, key=is_ready)
@@ -210,7 +218,9 @@ class Toolbox:
         if _word(given, "kind") and _word(given, "name"):
             _, thing = await self.find(given)
             namespace, target = thing.namespace, thing.target
-            await self._reader.read([("pods", namespace), ("events", namespace)], self._recorder)
+            # Without the sets between them nobody knows which pods belong to a workload.
+            between = ("pods", "replicasets.apps", "jobs.batch", "events")
+            await self._reader.read([(resource, namespace) for resource in between], self._recorder)
             about = owners_of(self._reader.view, thing)
         else:
             namespace = self._place(None, _word(given, "namespace"))
@@ -241,18 +251,20 @@ class Toolbox:
                 raise UnansweredError(f"All of {name} was shown.")
             shown, left = within(lines, RESULT_CHARACTERS)
             self._shown[name] += len(lines) - left
-        return replace(known, tool="more", title=title, text=_cut(redact_text(shown)[0], left))
+        return replace(known, tool="more", title=title, text=_cut(shown, left))
 
     def _kept(
         self, tool: str, title: str, lines: Sequence[str], body: str, request: str, target: Target | None, call: str
     ) -> Result:
-        shown, left = within(lines, RESULT_CHARACTERS)
-        clean, clean_body = redact_text(shown)[0], redact_text(body)[0]
+        # Before it is cut into pages: half of a secret is not known for one.
+        lines = redact_text("\n".join(lines))[0].split("\n")
+        clean, left = within(lines, RESULT_CHARACTERS)
+        clean_body = redact_text(body)[0]
         told = [verbatim(line, clean_body) for line in _telling(clean.splitlines())]
         quote = " … ".join(dict.fromkeys(each for each in told if each)) or " ".join(clean_body.split()[:12])
         fact = self._recorder.cite(Citation(request, quote, body, target), call)
         result = Result(tool, title, _cut(clean, left), fact, clean_body)
-        self._lines[fact.id], self._shown[fact.id] = list(lines), len(lines) - left
+        self._lines[fact.id], self._shown[fact.id] = lines, len(lines) - left
         self.known[fact.id] = result
         self.mentioned += "\n" + clean_body
         return result
@@ -267,6 +279,13 @@ def _telling(lines: Iterable[str]) -> list[str]:
     kept = list(lines)
     bad = [line for line in kept if re.search(r"False|fail|error|reason|message|Warning|CrashLoop|refused", line)]
     return (bad or kept)[:QUOTED]
+
+
+def _owners_of(pod: Thing) -> set[str]:
+    """Return the names of what runs a pod, without reading it: a ReplicaSet's ends in the hash that its pods carry."""
+    names = {text(owner.get("name")) for owner in pod.rows("metadata.ownerReferences")}
+    made = text(pod.labels.get("pod-template-hash"))
+    return names | {name.removesuffix(f"-{made}") for name in names if made}
 
 
 def _troubled(pod: Thing) -> str:
@@ -288,7 +307,7 @@ def titled(name: str, given: Mapping[str, Any]) -> str:
     """Return a call in a few words, for the model and for people: `logs web previous with 'refused'`."""
     said = [str(value)[:80] if value is not True else key for key, value in given.items() if _told(key, value)]
     found = f" with {str(given['find'])[:40]!r}" if given.get("find") else ""
-    return " ".join([name[:40], *said]) + found
+    return " ".join([name[:40], *said])[:TITLE_CHARACTERS] + found
 
 
 def _told(key: str, value: object) -> bool:

@@ -21,6 +21,8 @@ Mark = Callable[[str, str], str]
 """Takes kind and value, returns the placeholder."""
 
 MARKER: Final = "[REDACTED:"
+_HASH: Final = re.compile(r"[0-9a-f]{8}\]")
+_OWN: Final = re.compile(r"\[REDACTED:[\w.\-]{1,60}:\Z")
 _DEPTH: Final = 3
 # A line that ends so is rather whole than broken in the middle of a name or a value.
 _CLOSING: Final = ",;{}[]()>\"'"
@@ -211,6 +213,12 @@ def _by_line(text: str, work: _Work) -> str:
     return "\n".join(lines)
 
 
+def _is_own(match: re.Match[str]) -> bool:
+    """Say whether a value is the hash in a placeholder of ours, whose kind was taken for the name of a header."""
+    start = match.start("v")
+    return bool(_OWN.search(match.string, max(0, start - 80), start)) and bool(_HASH.match(match.string, start))
+
+
 class _Work:
     """The replacements of one text, counted."""
 
@@ -227,7 +235,7 @@ class _Work:
 
     def value(self, match: re.Match[str], kind: str) -> str:
         head, value = match.group("a"), match.group("v")
-        if MARKER in value or head.endswith(MARKER) or spared(value):
+        if MARKER in value or head.endswith(MARKER) or spared(value) or _is_own(match):
             return match.group(0)
         return head + self.mark(kind, value)
 

@@ -18,9 +18,9 @@ from agents.model.client import ModelClient
 from agents.model.mind import ModelMind
 from agents.model.types import Bounds
 from assistant.cluster.client import ClusterClient
-from assistant.cluster.server import Settings, start
+from assistant.cluster.server import RecordedCluster, Settings, start
 from assistant.domain import event as ev
-from assistant.domain.case import Case
+from assistant.domain.case import Case, Spent
 from assistant.domain.ports import Clock, Turn
 from assistant.errors import StoreError
 from assistant.policy.redact import redact_text
@@ -55,6 +55,8 @@ class Scene:
     server: Server
     reader: KubeReader
     turn: Turn
+    cluster: RecordedCluster
+    log: Path
     found: list[Any] = field(default_factory=list)
 
     @property
@@ -66,6 +68,14 @@ class Scene:
         for step in steps:
             self.found += await self.mind.investigate(self.turn, step, self.recorder)
         return await self.mind.conclude(self.turn, tuple(self.found), self.recorder)
+
+    def changing(self) -> list[str]:
+        """Return the requests to the cluster that were no reads and no tries: there must never be one."""
+        asked = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [
+            f"{each['method']} {each['path']}?{each['query']}" for each in asked
+            if each["method"] != "GET" and not (each["method"] == "PATCH" and each["query"] == "dryRun=All")
+        ]  # fmt: skip
 
     def prompt(self, number: int) -> str:
         """What the model was sent in its call (from 0)."""
@@ -87,12 +97,16 @@ class Scene:
 async def thinking(
     tmp: Path, incident: str, *answers: Says, allowance: Allowance = WIDE, bounds: Bounds | None = None,
     clock: Clock | None = None, question: str = "", headers: Mapping[str, str] | None = None,
+    planted: Callable[[RecordedCluster], None] | None = None, day: Callable[[], Spent] = Spent,
 ) -> AsyncIterator[Scene]:  # fmt: skip
     """A practice incident, and a model that gives these answers (none: a competent one)."""
     about = yaml.safe_load((PRACTICE / incident / "incident.yaml").read_text())
     root, _ = unpack(PRACTICE / incident / "bundle.tar.gz", tmp / "bundle")
-    cluster = await start(Settings(bundle=root, runtime_dir=tmp))
+    log = tmp / "requests"
+    cluster = await start(Settings(bundle=root, runtime_dir=tmp, request_log=log))
     try:
+        if planted is not None:
+            planted(cluster)
         async with (
             ClusterClient(cluster.url, cluster.token, cluster.certificate_pem.decode()) as client,
             serving(*(answers or (Says(),))) as server,
@@ -109,8 +123,8 @@ async def thinking(
             expert = ExpertMind(reader, time)
             wanted = replace(bounds or Bounds())
             asked = ModelClient([server.endpoint(headers=dict(headers or {}))], time, wanted)
-            mind = ModelMind(expert, reader, asked, MODEL, allowance, time)
-            yield Scene(mind, expert, recorder, store, server, reader, turn)
+            mind = ModelMind(expert, reader, asked, MODEL, allowance, time, day)
+            yield Scene(mind, expert, recorder, store, server, reader, turn, cluster, log)
     finally:
         await cluster.close()
 

@@ -67,6 +67,18 @@ def test_redacting_twice_is_redacting_once() -> None:
         assert REDACTOR.text(once) == (once, 0), entry["id"]
 
 
+def test_what_was_redacted_can_be_written_as_json_and_looked_through_again() -> None:
+    """A placeholder that is taken for a secret would keep all that stands around it from being sent."""
+    again = []
+    for entry in CORPUS["must_redact"]:
+        text, _ = REDACTOR.text(fill(entry)[0])
+        for level in (1, 2):
+            text = json.dumps({"content": text})
+            if REDACTOR.text(text)[1]:
+                again.append(f"{entry['id']} in {level} levels of JSON")
+    assert not again
+
+
 @given(st.text(max_size=300))
 def test_any_text_can_be_redacted(text: str) -> None:
     once, _ = REDACTOR.text(text)
