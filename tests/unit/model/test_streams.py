@@ -65,7 +65,13 @@ async def test_split_at_every_byte_it_is_the_same(tmp_path: Path) -> None:
 
 async def test_arguments_split_at_every_character_are_the_same(tmp_path: Path) -> None:
     text = json.dumps(GIVEN)
-    parts = [event({"role": "assistant", "content": ""}), *call("answer", *text), event({}, "tool_calls"), usage(), DONE]
+    parts = [
+        event({"role": "assistant", "content": ""}),
+        *call("answer", *text),
+        event({}, "tool_calls"),
+        usage(),
+        DONE,
+    ]
     async with thinking(tmp_path, "misspelt-host", Says(parts), allowance=HUGE) as scene:
         answered = outline(await scene.conclude())
         assert answered[1] == MODEL
