@@ -24,6 +24,7 @@ from assistant.domain import event as ev
 from assistant.domain.action import Remedy
 from assistant.domain.evidence import Citation, Evidence
 from assistant.domain.finding import Finding, Verdict
+from assistant.domain.hypothesis import Hypothesis
 from assistant.domain.plan import Step
 from assistant.domain.ports import Recorder, Turn
 from assistant.domain.proposal import Check, CheckResult, DiffLine, Origin
@@ -133,6 +134,13 @@ class LeakyMind:
         self.given.append(fact)
         recorder.emit(ev.ToolEnded(call, True, text, 0.1, 1, text))
         recorder.emit(ev.ErrorRaised("cluster", text, text, text))
+        sent = recorder.keep(f"sent\n{text}\nall of it")
+        recorder.emit(ev.BoardMade((Hypothesis("H1", text, text, None, (fact.id,), (), text),)))
+        recorder.emit(ev.OpinionGiven(text, Verdict.FAULT, text))
+        recorder.emit(
+            ev.ModelCalled(text, text, sent, 1, 1, 0.0, 0.1, text, text, sent, (text,), cut=text, failed=text)
+        )
+        recorder.emit(ev.FindingsRanked((replace(FINDING, by=text, unsupported=text),)))
         return (replace(FINDING, id=step.id, summary=text, field=text, outside=text, evidence=(fact.id,)),)
 
     def standing(self, turn: Turn) -> Conclusion | None:
