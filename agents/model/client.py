@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from agents.deadline import OverdueError, within
@@ -54,28 +56,35 @@ class ModelClient:
         *,
         tell: Tell = lambda sentence: None,
         on_text: Tell = lambda part: None,
+        seconds: float = math.inf,
     ) -> Reply:
-        """Return one whole answer; `on_text` hears its text as it comes. Raises a ModelCallError."""
+        """Return one whole answer; `on_text` hears its text as it comes. Raises a ModelCallError.
+
+        `seconds` is for all of it, other tries and other endpoints included.
+        """
         _look_through(messages, tools)
+        until = self._clock.monotonic() + seconds
         library = await load()
         *others, last = self._endpoints
         for number, endpoint in enumerate(others):
             try:
-                return await self._ask(library, endpoint, messages, tools, tell, on_text)
+                return await self._ask(library, endpoint, messages, tools, tell, on_text, until)
             except ModelCallError as error:
                 # Once something was said, another model must not go on with it: it would speak for the first one.
                 if error.said:
                     raise
                 tell(f"{error.meaning} Asking {self._endpoints[number + 1].place} instead.")
-        return await self._ask(library, last, messages, tools, tell, on_text)
+        return await self._ask(library, last, messages, tools, tell, on_text, until)
 
     async def _ask(
         self, library: Any, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[Message], tell: Tell,
-        on_text: Tell,
+        on_text: Tell, until: float,
     ) -> Reply:  # fmt: skip
         waited = 0.0
         for number in range(self._bounds.tries):
-            gathered = Gathered(endpoint, self._bounds, self._clock, number + 1, waited)
+            left = max(0.0, until - self._clock.monotonic())
+            bounds = replace(self._bounds, whole_seconds=min(self._bounds.whole_seconds, left))
+            gathered = Gathered(endpoint, bounds, self._clock, number + 1, waited)
             try:
                 return await self._once(library, endpoint, messages, tools, gathered, on_text)
             except ModelCallError:
@@ -85,7 +94,7 @@ class ModelClient:
                 if gathered.begun or last or not may_try_again(error):
                     raise typed(error, endpoint, gathered.text, tries=number + 1) from error
                 pause = retry_after_seconds(error, WAITS_SECONDS[min(number, len(WAITS_SECONDS) - 1)])
-                if pause > self._bounds.longest_wait_seconds:
+                if pause > min(self._bounds.longest_wait_seconds, until - self._clock.monotonic()):
                     raise typed(error, endpoint, "", tries=number + 1, asked_seconds=pause) from error
                 tell(f"{typed(error, endpoint, '', tries=0).meaning} Trying again in {pause:.0f} s.")
                 await self._clock.sleep(pause)
@@ -96,7 +105,7 @@ class ModelClient:
         self, library: Any, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[Message],
         gathered: Gathered, on_text: Tell,
     ) -> Reply:  # fmt: skip
-        bounds = self._bounds
+        bounds = gathered.bounds
         given: dict[str, Any] = {
             "model": endpoint.model, "messages": list(messages), "stream": True, "max_retries": 0, "num_retries": 0,
             "timeout": bounds.whole_seconds,
@@ -128,7 +137,7 @@ class ModelClient:
 
     async def _within(self, work: Any, seconds: float, gathered: Gathered, what: str) -> Any:
         """Await `work` for `seconds` of the clock, and never beyond the bound of the whole call."""
-        seconds = max(0.0, min(seconds, self._bounds.whole_seconds - gathered.seconds))
+        seconds = max(0.0, min(seconds, gathered.bounds.whole_seconds - gathered.seconds))
         try:
             return await within(work, seconds, self._clock)
         except OverdueError as error:

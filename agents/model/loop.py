@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agents.deadline import OverdueError, within
 from agents.model import answer, definitions, prompts
 from agents.model.board import supposed
 from agents.model.budget import Allowance, price_unknown, reached
@@ -134,16 +133,9 @@ class Loop:
         self.recorder.emit(ToolStarted(call, "model", f"ask {self.model}  {purpose}"))
         sent = json.dumps({"messages": messages, "tools": tools}, ensure_ascii=False, indent=1)
         digest, began = self.recorder.keep(sent), self.clock.monotonic()
+        left = self.allowance.seconds - (began - self._began)
         try:
-            left = self.allowance.seconds - (began - self._began)
-            reply = await within(self.client.call(messages, tools, tell=self._tell), left, self.clock)
-        except OverdueError:
-            most = self.allowance.seconds
-            text = f"{self.model} took longer than the {most:.0f} s that it may think in a turn (turn_model_seconds)."
-            self._failed(call, digest, purpose, len(sent), text, "", began)
-            self.recorder.emit(BudgetReached("seconds", most, text))
-            self._outcome.failure = text
-            return None
+            reply = await self.client.call(messages, tools, tell=self._tell, seconds=left)
         except ModelCallError as error:
             self._failed(call, digest, purpose, len(sent) if error.said else 0, error.meaning, error.said, began)
             if isinstance(error, ModelContextError) and not self.case.tight:
@@ -151,6 +143,10 @@ class Loop:
                 self._tell("The case does not fit the model's context; asking again with half of it.")
                 return await self._ask(last)
             self._outcome.failure, self._outcome.error = error.meaning, error
+            if self.clock.monotonic() - began >= left:
+                most = self.allowance.seconds
+                text = f"{self.model} may think for {most:.0f} s in a turn, and they are over (turn_model_seconds)."
+                self.recorder.emit(BudgetReached("seconds", most, text))
             return None
         self._record(reply, call, purpose, digest)
         return reply
