@@ -50,6 +50,8 @@ class ModelAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     causes: Annotated[list[Cause], msgspec.Meta(max_length=MAX_CAUSES)] = []
     ruled_out: Annotated[list[Ruled], msgspec.Meta(max_length=10)] = []
     fixes: Annotated[list[Word], msgspec.Meta(max_length=10)] = []
+    informs: bool = False
+    """The question asks for information and not for a fault: the text is all of the answer."""
 
 
 def tool() -> dict[str, Any]:
@@ -80,6 +82,7 @@ def tool() -> dict[str, Any]:
             "type": "array",
             "items": {"type": "object", "properties": {"what": word, "evidence": quoted}, "required": ["what"]},
         },
+        "informs": {"type": "boolean", "description": "true where no fault was asked about"},
         "fixes": {"type": "array", "items": word, "description": "ids of remedies, the best first"},
     }  # fmt: skip
     parameters = {"type": "object", "properties": properties, "required": ["verdict", "text", "causes"]}
@@ -96,7 +99,7 @@ def read(arguments: Mapping[str, Any]) -> ModelAnswer:
     unknown = [cause.category for cause in answer.causes if cause.category not in CATEGORIES]
     if unknown:
         raise ValueError(f"There is no category {unknown[0]!r}; use one of the list, or other.")
-    if answer.verdict is Verdict.FAULT and not answer.causes:
+    if answer.verdict is Verdict.FAULT and not answer.causes and not answer.informs:
         raise ValueError("The verdict is fault and no cause is given: give one, or say undetermined.")
     if answer.verdict is Verdict.HEALTHY and answer.causes:
         raise ValueError("The verdict is healthy and there are causes: one of the two is wrong.")

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from agents.mind import Conclusion
 from agents.model.citations import Shown
 from agents.model.tools import Result
+from assistant.domain.action import Remedy
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role, Verdict
 from assistant.domain.hypothesis import Hypothesis, Mark
+from assistant.domain.target import Target
 from assistant.policy.redact import redact_text
 
 QUOTE_CHARACTERS: Final = 320
@@ -25,12 +27,17 @@ EVIDENCE_CHARACTERS: Final = 3_600
 RESULTS_CHARACTERS: Final = 7_000
 OLDER_CHARACTERS: Final = 2_400
 NOTE_CHARACTERS: Final = 360
+BODY_CHARACTERS: Final = 200
+"""Of the body of a change: enough for one or two fields, which most of them are."""
 EXPERT: Final = "expert"
 LINE_CHARACTERS: Final = 1_000
 NOTES: Final = 3
 FAILURES: Final = 6
 SUGGESTIONS: Final = 6
 CONSEQUENCES: Final = 6
+
+
+Kin = Callable[[Target], Sequence[Target]]
 
 
 @dataclass(slots=True)
@@ -43,6 +50,10 @@ class CaseFile:
     expert: Conclusion
     evidence: Sequence[Evidence]
     gaps: Sequence[str] = ()
+    kin: Kin = lambda target: ()
+    """Returns what owns an object, the nearest first; of an event, the object that it is about and what owns that."""
+    written: list[Remedy] = field(default_factory=list)
+    """The changes that the model has written and the server would take."""
     directions: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -70,13 +81,19 @@ class CaseFile:
 
     def shown(self) -> dict[str, Shown]:
         """Return all that may be cited: the expert's quotes, and what the tools read."""
-        known = {fact.id: Shown(fact.id, fact.quote, fact.target) for fact in self.evidence}
+        known = {fact.id: Shown(fact.id, fact.quote, fact.target, self._about(fact)) for fact in self.evidence}
         for result in self.results:
             fact = result.evidence
             if fact is not None:
                 before = known[fact.id].text if fact.id in known else ""
-                known[fact.id] = Shown(fact.id, "\n".join([before, result.text, result.body]), fact.target)
+                text = "\n".join([before, result.text, result.body])
+                known[fact.id] = Shown(fact.id, text, fact.target, self._about(fact))
         return known
+
+    def _about(self, fact: Evidence) -> frozenset[tuple[str, str]]:
+        shown = [each.target for each in self.expert.findings if fact.id in each.evidence]
+        above = self.kin(fact.target) if fact.target is not None else ()
+        return frozenset((target.kind, target.name) for target in (*shown, *above))
 
     def render(self, board: Sequence[Hypothesis], left: str) -> str:
         """Return the text of the next call; `left` says what may still be spent."""
@@ -94,7 +111,7 @@ class CaseFile:
         yield self._unmarked(_board(board))
         if self.failures:
             said = (_line(each) for each in self.failures[-FAILURES:])
-            yield self._unmarked("# Not readable\n" + "\n".join(f"- {each}" for each in said))
+            yield self._unmarked("# Calls that failed\n" + "\n".join(f"- {each}" for each in said))
         if self.notes:
             yield self._unmarked("# Your notes\n" + "\n".join(f"- {each}" for each in self.notes[-NOTES:]))
         if self.complaint:
@@ -114,15 +131,9 @@ class CaseFile:
         return redact_text("\n".join(_line(each) for each in lines))[0]
 
     def _remedies(self) -> str:
-        known = self.expert.remedies[:SUGGESTIONS]
-        if not known:
-            return ""
-        lines = [
-            f"{each.id} ({each.risk}, fixes {', '.join(each.fixes)}): {each.title}"
-            + (f" after {each.after}" if each.after else "") + ("" if each.action else " [outside the cluster]")
-            for each in known
-        ]  # fmt: skip
-        return redact_text("\n".join(["# Fixes it suggests", *lines]))[0]
+        lines = [_remedy(each) for each in self.expert.remedies[:SUGGESTIONS]]
+        lines += [f"{_remedy(each)} [yours, the server would take it]" for each in self.written]
+        return redact_text("\n".join(["# Fixes", *lines]))[0] if lines else ""
 
     def _quotes(self) -> str:
         """Return the quotes that the findings rest on, then the ids of all others by what was asked."""
@@ -153,7 +164,7 @@ class CaseFile:
             name = result.evidence.id if result.evidence else ""
             block = self._fenced(name, f"{result.title}\n{result.text}")
             line = f"{name} {result.title}: {result.evidence.quote[:80] if result.evidence else ''}"
-            if not lines and (len(block) <= room or place == 0):
+            if len(block) <= room or place == 0:
                 whole.append(block)
                 room -= len(block)
             elif len(line) <= older_room:
@@ -191,6 +202,17 @@ def _finding(finding: Finding) -> str:
 def _line(said: str) -> str:
     """Return words of the cluster, for where no fence is around them, in one line: they begin no part of a prompt."""
     return " ".join(said.split())[:LINE_CHARACTERS]
+
+
+def _remedy(remedy: Remedy) -> str:
+    after = f" after {remedy.after}" if remedy.after else ""
+    action = remedy.action
+    if action is None:
+        return f"{remedy.id} (fixes {', '.join(remedy.fixes)}): {remedy.title} [outside the cluster]"
+    body = " ".join(action.body.split())
+    cut = body if len(body) <= BODY_CHARACTERS else f"{body[:BODY_CHARACTERS]}…"
+    fixes = f", fixes {', '.join(remedy.fixes)}" if remedy.fixes else ""
+    return f"{remedy.id} ({remedy.risk}{fixes}): {remedy.title}{after} = {action.method} {action.target} {cut}".rstrip()
 
 
 def _source(fact: Evidence) -> str:

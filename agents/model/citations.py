@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.model.answer import Cause, ModelAnswer, Quoted
+from agents.model.quotes import squeezed, stands
 from assistant.domain.target import Target
 
 MIN_QUOTE_CHARACTERS: Final = 4
@@ -24,6 +25,8 @@ class Shown:
     id: str
     text: str
     target: Target | None = None
+    about: frozenset[tuple[str, str]] = frozenset()
+    """Kind and name of the objects that it speaks of besides: what owns its target, what the expert shows with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,10 @@ class Checked:
     @property
     def repair(self) -> str:
         """Return what the model is told to mend."""
-        named = [(f"{each.cause.kind[:40]} {each.cause.name[:80]}", each.faults) for each in self.causes]
+        named = [
+            (f"cause {n}, {each.cause.kind[:40]} {each.cause.name[:80]}", each.faults)
+            for n, each in enumerate(self.causes, 1)
+        ]
         lines = [f"- {name}: {fault}" for name, faults in named for fault in faults]
         lines += [f"- {fault}" for fault in self.faults]
         more = [f"and {len(lines) - MOST_FAULTS} more"] if len(lines) > MOST_FAULTS else []
@@ -96,10 +102,10 @@ def _fault(quoted: Quoted, shown: Mapping[str, Shown]) -> str:
     found = shown.get(quoted.id)
     if found is None:
         return f"there is no evidence {quoted.id[:20]!r}"
-    quote = _squeezed(quoted.quote)
+    quote = squeezed(quoted.quote)
     if len(quote) < MIN_QUOTE_CHARACTERS:
         return f"the quote {quote!r} from {quoted.id} is too short to show anything"
-    if quote not in _squeezed(found.text):
+    if not stands(quote, found.text):
         return f"{quote[:80]!r} does not stand in {quoted.id}"
     return ""
 
@@ -108,11 +114,9 @@ def _is_in(cause: Cause, found: Shown) -> bool:
     target = found.target
     if target is not None and (target.kind, target.name) == (cause.kind, cause.name):
         return not cause.namespace or target.namespace in ("", cause.namespace)
+    if (cause.kind, cause.name) in found.about:
+        return True
     # A name is a whole word of its kind: `web` is not in `web-2`, and it is in `deployment/web` and `"web"`. As a host
     # name it goes on with its namespace.
     end = r"(?![\w-]|\.\w)" + (rf"|(?=\.{re.escape(cause.namespace)}(?![\w-]))" if cause.namespace else "")
     return bool(cause.name) and re.search(rf"(?<![\w.-]){re.escape(cause.name)}(?:{end})", found.text) is not None
-
-
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())

@@ -40,7 +40,7 @@ _TOLD: Final[Mapping[str, tuple[str, Mapping[str, Any], tuple[str, ...]]]] = {
             "properties": {"cause": _TEXT, "for": _IDS, "against": _IDS, "decides": _TEXT}}}}, ("hypotheses",),
     ),
     CHANGE: (
-        "Suggest a change as a merge patch of one object. It is tried on the server; a person decides.",
+        "Suggest a change: only the fields that change, entries of lists with their name. A person decides.",
         {"title": _TEXT, "kind": _TEXT, "name": _TEXT, "namespace": _TEXT, "patch": {"type": "object"}, "why": _TEXT},
         ("title", "kind", "name", "patch", "why"),
     ),

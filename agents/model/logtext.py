@@ -31,6 +31,11 @@ class Pattern:
     latest: str = ""
 
 
+def pattern_of(line: str) -> str:
+    """Return a line without what varies between two of one kind."""
+    return _VARIES.sub("#", _TIME.sub("", line))
+
+
 def patterns(lines: Sequence[str]) -> list[Pattern]:
     """Return the patterns: those that complain first, the latest first; then the others, the rarest first."""
     found: dict[str, Pattern] = {}
@@ -39,7 +44,7 @@ def patterns(lines: Sequence[str]) -> list[Pattern]:
             continue
         # Cut before any pattern looks at it: a line of ten megabytes must not take minutes.
         line = line[:LINE_CHARACTERS]
-        key = _VARIES.sub("#", _TIME.sub("", line))
+        key = pattern_of(line)
         pattern = found.setdefault(key, Pattern(bool(BAD.search(line)) and not STACK.search(line)))
         pattern.places.append(place)
         pattern.latest = line

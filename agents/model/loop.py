@@ -10,12 +10,12 @@ from typing import Any, Final
 from agents.model import answer, definitions, prompts
 from agents.model.board import supposed
 from agents.model.budget import Allowance, price_unknown, reached
-from agents.model.casefile import CaseFile
+from agents.model.casefile import RESULTS_CHARACTERS, CaseFile
 from agents.model.change import written
 from agents.model.citations import Checked, check
 from agents.model.client import ModelClient
 from agents.model.reading import Reader
-from agents.model.tools import Result, Toolbox, UnansweredError, titled
+from agents.model.tools import RESULT_CHARACTERS, Result, Toolbox, UnansweredError, titled
 from agents.model.types import Message, ModelCallError, ModelContextError, Reply, ToolCall
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
@@ -30,6 +30,10 @@ LAST_SHARE: Final = 0.75
 """Of the time: whoever has not answered by then is asked to."""
 CALLS_FOR_ANSWERING: Final = 2
 """Calls that are kept for the answer and for mending it."""
+LEAST_CHARACTERS: Final = 900
+"""Of a result, however many come at once."""
+ANSWER_CHARACTERS: Final = 4_000
+"""An answer that has to be mended is shown again up to this length."""
 SILENT: Final = 2
 """Replies without an answer and without a call that are put up with."""
 
@@ -65,9 +69,10 @@ class Loop:
     _began: float = 0.0
     _before: Spent = field(default_factory=Spent)
     _asked: dict[str, int] = field(default_factory=dict)
-    _carried: int = 0
+    _carried: float = 0.0
     _silent: int = 0
     _repaired: bool = False
+    _extended: bool = False
     _over: str = ""
     """Why nothing more may be read; then only an answer is taken."""
 
@@ -80,10 +85,15 @@ class Loop:
             reply = await self._ask(last)
             if reply is None:
                 return self._outcome
-            self.case.complaint = ""
+            # What has to be mended stays said while the model only reads.
+            if not reply.calls or any(each.name == answer.NAME for each in reply.calls):
+                self.case.complaint = ""
             if await self._take(reply):
                 return self._outcome
             if last and not self.case.complaint:
+                if any(each.name == definitions.CHANGE for each in reply.calls) and not self._extended:
+                    self._extended, self.case.complaint = True, f"Now end with `{answer.NAME}`."
+                    continue
                 self._outcome.failure = f"{self.model} did not answer when it had to: {self._over}."
                 return self._outcome
 
@@ -108,8 +118,14 @@ class Loop:
     def _messages(self, *, last: bool) -> tuple[list[Message], list[dict[str, Any]]]:
         names = (*(n for n in self.tools if n in (answer.NAME, definitions.CHANGE)),) if last else self.tools
         calls = self.allowance.turn.calls - self.recorder.case.spent_turn.calls
-        left = f"(Now end with `{answer.NAME}`: {self._over}.)" if last else f"(At most {calls} more calls of you.)"
-        told = self.case.render(self.recorder.case.board, left if last or self.allowance.turn.calls else "")
+        if last:
+            ends = " or ".join(f"`{name}`" for name in names if self.purpose == "change" or name == answer.NAME)
+            left = f"(Now end with {ends}: {self._over}.)"
+        elif self.allowance.turn.calls:
+            left = f"(You may read in at most {calls - CALLS_FOR_ANSWERING} more replies, then you have to answer.)"
+        else:
+            left = ""
+        told = self.case.render(self.recorder.case.board, left)
         messages: list[Message] = [
             {"role": "system", "content": prompts.system(self.prompts)},
             {"role": "user", "content": told},
@@ -190,6 +206,8 @@ class Loop:
     async def _take(self, reply: Reply) -> bool:
         """Carry out what was asked for; returns whether there is an answer that is final."""
         self.case.note(reply.text)
+        reads = sum(each.name in definitions.READING for each in reply.calls)
+        self.toolbox.room = max(LEAST_CHARACTERS, min(RESULT_CHARACTERS, RESULTS_CHARACTERS // max(1, reads)))
         final: ToolCall | None = None
         for call in reply.calls:
             if call.name == answer.NAME and not call.fault:
@@ -226,7 +244,10 @@ class Loop:
         self._outcome.checked = checked
         if checked.whole or self._repaired:
             return True
-        return self._mend(checked.repair)
+        said = json.dumps(dict(call.arguments), ensure_ascii=False)
+        # It does not remember what it said, and would write all of it anew.
+        mine = f"\nYour answer was: {said}" if len(said) <= ANSWER_CHARACTERS else ""
+        return self._mend(checked.repair + mine)
 
     def _mend(self, what: str) -> bool:
         """Ask for the answer once more, once; returns whether that was so already."""
@@ -255,7 +276,7 @@ class Loop:
             return
         if not any(same.action == remedy.action for same in self._outcome.remedies):
             self._outcome.remedies.append(remedy)
-        self.case.notes.append(f"{name}: {remedy.title}: the server takes it; a person decides.")
+        self.case.written = list(self._outcome.remedies)
         self.recorder.emit(ToolEnded(number, True, "the server would take it", self.clock.monotonic() - began))
 
     def _suppose(self, call: ToolCall) -> None:
@@ -279,11 +300,12 @@ class Loop:
             most = self.allowance.tool_calls
             self.case.failures.append(f"{call.name}: not carried out, {most} are all that a turn may")
             return
-        self._carried += 1
         number, began = self.recorder.new_call(), self.clock.monotonic()
         self.recorder.emit(ToolStarted(number, "look", f"model: {titled(call.name, call.arguments)}"[:140]))
         result = await self.toolbox.read(call.name, call.arguments, number)
         self.case.add(result)
+        # A call that failed tells little; it counts half, so that a name that was guessed costs no look.
+        self._carried += 1 if result.ok else 0.5
         said = _said(result)
         self.recorder.emit(ToolEnded(number, result.ok, said, self.clock.monotonic() - began, len(result.body)))
 

@@ -22,11 +22,21 @@ from agents.model.reading import Reader
 from agents.model.tools import Toolbox
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
-from assistant.domain.event import BoardMade, ErrorRaised, FindingsRanked, Noted, OpinionGiven, Verified
+from assistant.domain.event import (
+    BoardMade,
+    ErrorRaised,
+    FindingsRanked,
+    Noted,
+    OpinionGiven,
+    ToolEnded,
+    ToolStarted,
+    Verified,
+)
 from assistant.domain.evidence import Citation
 from assistant.domain.finding import Finding
 from assistant.domain.plan import Step
 from assistant.domain.ports import Clock, Recorder, Turn
+from assistant.domain.raw import text
 from assistant.domain.target import Target
 from assistant.errors import PilothouseError
 
@@ -101,8 +111,9 @@ class ModelMind:
         toolbox.mentioned += conclusion.markdown + feedback
         loop = self._loop(case, toolbox, recorder, conclusion)
         loop.purpose, loop.prompts = "change", prompts.CHANGING
-        loop.tools = ("get", "list", definitions.CHANGE, "answer")
+        loop.tools = ("get", "list", "logs", "more", definitions.CHANGE, "answer")
         try:
+            await self._look_at(conclusion, denied, case, toolbox, recorder)
             outcome = await loop.run()
         except PilothouseError as error:
             recorder.emit(Noted(f"There is no other suggestion of {self._model}: {error.meaning}", "warning"))
@@ -111,6 +122,21 @@ class ModelMind:
             recorder.emit(Noted(f"There is no other suggestion of {self._model}: {outcome.failure}", "warning"))
         fixes = next((each.fixes for each in conclusion.remedies if each.id == denied), ())
         return tuple(replace(each, fixes=fixes) for each in outcome.remedies)
+
+    async def _look_at(
+        self, conclusion: Conclusion, denied: str, case: CaseFile, toolbox: Toolbox, recorder: Recorder
+    ) -> None:
+        """Show the object that the denied change is about: whoever writes another one needs its lists whole."""
+        action = next((each.action for each in conclusion.remedies if each.id == denied), None)
+        if action is None:
+            return
+        target, number, began = action.target, recorder.new_call(), self._clock.monotonic()
+        given = {"kind": target.kind, "name": target.name, "namespace": target.namespace}
+        recorder.emit(ToolStarted(number, "look", f"model: get {target}"))
+        result = await toolbox.read("get", given, number)
+        case.add(result)
+        said = result.evidence.id if result.evidence else result.text
+        recorder.emit(ToolEnded(number, result.ok, said, self._clock.monotonic() - began, len(result.body)))
 
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
@@ -137,7 +163,22 @@ class ModelMind:
         parts.append(f"now {view.now:%Y-%m-%d %H:%M} UTC")
         gaps = [f"{resource} {ns}: {known}".strip() for resource, ns, known, _ in view.gaps()]
         place = ", ".join(part for part in parts if part)
-        return CaseFile(turn.session, turn.question, place, conclusion, recorder.case.evidence, gaps)
+        return CaseFile(turn.session, turn.question, place, conclusion, recorder.case.evidence, gaps, self._kin)
+
+    def _kin(self, target: Target) -> tuple[Target, ...]:
+        """Return what owns an object, the nearest first; of an event, what it is about and what owns that."""
+        view = self._reader.view
+        thing = view.find(target.kind, target.namespace, target.name)
+        found: list[Target] = []
+        if thing is not None and thing.kind == "Event":
+            about = thing.map("involvedObject") or thing.map("regarding")
+            place = text(about.get("namespace")), text(about.get("name"))
+            thing = view.find(text(about.get("kind")), *place)
+            found += [thing.target] if thing is not None else []
+        while thing is not None and (above := view.owner(thing)) is not None and above.target not in found:
+            thing = above
+            found.append(above.target)
+        return tuple(found)
 
     def _loop(self, case: CaseFile, toolbox: Toolbox, recorder: Recorder, conclusion: Conclusion) -> Loop:
         return Loop(

@@ -74,7 +74,8 @@ class _Led:
 
 def joined(expert: Conclusion, said: Said, seen: Seen, record: Record) -> Conclusion:
     """Return the conclusion of both."""
-    made = [_finding(each, said.model, seen, record) for each in said.checked.causes]
+    causes = () if said.checked.answer.informs else said.checked.causes
+    made = [_finding(each, said.model, seen, record) for each in causes]
     made = [replace(each, id=f"F{n}") for n, each in enumerate(made, len(expert.findings) + 1)]
     led = _led(expert, said, made)
     order = {Role.ROOT_CAUSE: 0, Role.CONSEQUENCE: 1, Role.NOTE: 2}
@@ -89,6 +90,9 @@ def joined(expert: Conclusion, said: Said, seen: Seen, record: Record) -> Conclu
 
 def _led(expert: Conclusion, said: Said, made: Sequence[Finding]) -> _Led:
     model = plain(said.model)
+    if said.checked.answer.informs:
+        # Nobody asked what is wrong; what the expert sees stands as it is, behind the answer.
+        return _Led(expert.verdict, list(expert.findings), f"**{model} answers:**")
     roots = [each for each in expert.findings if each.role is Role.ROOT_CAUSE]
     supported = [each for each in made if not each.unsupported]
     notes = [replace(each, role=Role.NOTE) for each in made]
@@ -133,7 +137,8 @@ def _agreeing(
         further = not follows and not each.unsupported and each.confidence >= SURE
         findings.append(each if further else replace(each, role=Role.NOTE))
     head = f"**{plain(said.model)} and the expert agree on the cause.**"
-    left = [each for each in roots if each.id not in agreed]
+    named = {root.id for root in roots for each in made if _same(each.target, root.target)}
+    left = [each for each in roots if each.id not in named]
     if left:
         head += " The expert names another: " + "; ".join(plain(each.summary) for each in left)
     return _Led(Verdict.FAULT, findings, head, agreed=True)

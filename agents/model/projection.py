@@ -71,7 +71,7 @@ def _lines(path: str, value: object, *, whole: bool) -> Iterator[str]:
             for key, item in value.items():
                 yield from _entry(path, str(key), item, whole=whole)
         case list():
-            if path.startswith("status.") and path.endswith("conditions") and not whole:
+            if path.startswith("status.") and path.endswith("conditions"):
                 yield from (_condition(path, each) for each in rows(value))
                 return
             if all(not isinstance(item, dict | list) for item in value):
@@ -83,6 +83,8 @@ def _lines(path: str, value: object, *, whole: bool) -> Iterator[str]:
                     yield from _lines(f"{path}[{place}]", item, whole=whole)
             if len(value) > LISTED:
                 yield f"{path}: ({len(value) - LISTED} more)"
+        case None if whole:
+            return
         case str() if whole and len(value) > VALUE_CHARACTERS:
             yield f"{path}:"
             for line in value.splitlines():

@@ -15,9 +15,22 @@ _COUNTED: Final = re.compile(r"^x\d+ \[[\d.]+\] |^\d+\| ")
 """What stands before a log's line where it is shown among others: how often, and where."""
 
 
+_ESCAPES: Final = {"\\n": "\n", "\\t": "\t", "\\r": "\r"}
+_ESCAPE: Final = re.compile(r"\\(.)")
+
+
 def squeezed(text: str) -> str:
     """Return a text with its blanks made one, which is how quotes are compared."""
     return " ".join(text.split())
+
+
+def stands(quote: str, text: str) -> bool:
+    """Say whether a quote stands in a text; what JSON escapes may be quoted either way."""
+    return squeezed(quote) in squeezed(text) or _unescaped(quote) in _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    return squeezed(_ESCAPE.sub(lambda found: _ESCAPES.get(found[0], found[1]), text))
 
 
 def verbatim(quote: str, body: str) -> str:

@@ -57,6 +57,10 @@ class Reader(Protocol):
         """Read container logs: namespace, pod, container, previous."""
         ...
 
+    def recorded(self, request: str) -> str | None:
+        """Return the text that a recording holds of a request beside objects and logs; a live reader has none."""
+        ...
+
     async def try_patch(self, path: str, patch: str, content_type: str) -> None:
         """Have the server try a patch (dryRun=All). Raises ClusterError with its reason where it refuses."""
         ...

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Final
 
 from agents.expert.workload import is_ready
-from assistant.domain.raw import mapping, rows, text
+from agents.model.logtext import pattern_of
+from assistant.domain.raw import mapping, rows, text, texts
 from assistant.domain.view import ClusterView, Thing, event_count, event_time
 
 MESSAGE_CHARACTERS: Final = 260
@@ -58,6 +59,12 @@ def _facts(view: ClusterView, thing: Thing) -> tuple[bool, list[str]]:
             return True, [thing.text("spec.type"), " ".join(ports), f"selects {chosen}" if chosen else "no selector"]
         case "ConfigMap" | "Secret":
             return True, ["keys " + ", ".join([*thing.map("data"), *thing.map("binaryData")][:20])]
+        case "Role" | "ClusterRole":
+            rules = [(texts(r.get("verbs")), texts(r.get("resources"))) for r in thing.rows("rules")[:6]]
+            return True, [f"{'/'.join(verbs)} {'/'.join(kinds)}" for verbs, kinds in rules]
+        case "RoleBinding" | "ClusterRoleBinding":
+            to = [f"{text(s.get('kind'))} {text(s.get('name'))}" for s in thing.rows("subjects")]
+            return True, [f"gives {thing.text('roleRef.name')} to", *to[:4]]
         case "PersistentVolumeClaim" | "PersistentVolume" | "Namespace":
             phase = thing.text("status.phase")
             return phase in ("Bound", "Active", "Available"), [phase, thing.text("spec.storageClassName")]
@@ -114,18 +121,22 @@ def _conditions(thing: Thing) -> tuple[bool, list[str]]:
 
 
 def events_in(view: ClusterView, about: Iterable[Thing] | None, namespace: str) -> list[str]:
-    """Return the events, of these objects or of a namespace, alike ones as one: warnings first, then the latest."""
+    """Return the events, of these objects or of a namespace, alike ones as one: warnings first, then the latest.
+
+    Alike are those that differ in addresses, numbers and ids only; the message of the latest is shown.
+    """
     found = view.all("events", namespace) if about is None else [e for t in about for e in view.events_of(t)]
     groups: dict[tuple[str, str, str, str], list[Thing]] = defaultdict(list)
     for event in found:
         who = event.map("involvedObject") or event.map("regarding")
         about_what = f"{text(who.get('kind'))}/{text(who.get('name'))}"
         message = event.text("message") or event.text("note")
-        groups[(event.text("type"), event.text("reason"), about_what, message)].append(event)
+        groups[(event.text("type"), event.text("reason"), about_what, pattern_of(message))].append(event)
     lines = []
-    for (level, reason, who_name, message), same in groups.items():
-        last, count = max(event_time(e) for e in same), sum(event_count(e) for e in same)
-        said = " ".join(message.split())[:MESSAGE_CHARACTERS]
+    for (level, reason, who_name, _), same in groups.items():
+        latest, count = max(same, key=event_time), sum(event_count(e) for e in same)
+        last = event_time(latest)
+        said = " ".join((latest.text("message") or latest.text("note")).split())[:MESSAGE_CHARACTERS]
         lines.append(
             (
                 level != "Warning",

@@ -30,6 +30,8 @@ TITLE_CHARACTERS: Final = 240
 QUOTED: Final = 3
 """Lines of a result that its evidence quotes."""
 LARGEST_LIST: Final = 3_000
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""A label of RFC 1123, as the API server wants it."""
 NAMESPACES: Final = 6
 """Other namespaces at most that a turn's tools read."""
 
@@ -65,6 +67,8 @@ class Toolbox:
         self._lines: dict[str, list[str]] = {}
         self._shown: dict[str, int] = {}
         self._elsewhere: set[str] = set()
+        self.room = RESULT_CHARACTERS
+        """Of each result; less where several come at once, so that all of them are seen."""
         self.known: dict[str, Result] = {}
         self.mentioned = turn.question
 
@@ -124,7 +128,7 @@ class Toolbox:
         kinds = await self._reader.kinds(self._recorder)
         kind = kind_named(kinds, name)
         if kind is None:
-            raise UnansweredError(f"The cluster serves no kind {name[:60]!r}.")
+            raise UnansweredError(f"The cluster serves no kind {name[:60]!r}, or none is recorded.")
         return kind
 
     def _place(self, kind: Kind | None, namespace: str) -> str:
@@ -132,6 +136,8 @@ class Toolbox:
         own = self._turn.namespace
         if kind is not None and not kind.namespaced:
             return ""
+        if namespace and not _NAMESPACE.fullmatch(namespace):
+            raise UnansweredError(f"{namespace[:60]!r} is no name of a namespace; leave it out for {own or 'all'}.")
         if not namespace or namespace == own or not own:
             return namespace or own
         if namespace not in self._elsewhere:
@@ -146,7 +152,7 @@ class Toolbox:
         _, thing = await self.find(given)
         lines = project(thing.raw, _word(given, "path"))
         if not lines:
-            raise UnansweredError(f"{thing.target} has nothing at {_word(given, 'path')!r}.")
+            raise UnansweredError(f"{thing.target} has nothing at {_word(given, 'path')!r}; {_there(thing, given)}.")
         request = f"{thing.request}/{thing.name}" if "?" not in thing.request else thing.request
         return self._kept("get", title, lines, body_of(thing.raw), request, thing.target, call)
 
@@ -155,6 +161,9 @@ class Toolbox:
         namespace = self._place(kind, _word(given, "namespace"))
         await self._reader.read([(kind.resource, namespace)], self._recorder)
         view = self._reader.view
+        request = f"GET {kind.path(namespace)}"
+        if (table := self._reader.recorded(request)) is not None:
+            return self._kept("list", title, table.splitlines(), table, request, None, call)
         things = view.all(kind.resource, namespace)
         # All are looked at and the well ones cut off: a list says first what is unwell, however long it is.
         lines = await rows_of(view, things)
@@ -163,14 +172,14 @@ class Toolbox:
         whole = view.complete(kind.resource, namespace)
         if not found and not things and not whole:
             raise UnansweredError(f"{kind.kind} could not be read: {self._why(kind, namespace)}")
-        head = f"{len(things)} {kind.kind}" + (f", {len(found)} with {wanted!r}" if wanted else "")
+        where = f" in namespace {namespace}" if namespace else " in all namespaces" if kind.namespaced else ""
+        head = f"{len(things)} {kind.kind}{where}" + (f", {len(found)} with {wanted!r}" if wanted else "")
         if not whole:
             head += f"; there may be more: {self._why(kind, namespace)}"
         if len(found) > LARGEST_LIST:
             head += f"; only the first {LARGEST_LIST} are told"
         found = found[:LARGEST_LIST]
         body = "\n".join([head, *dict.fromkeys([*found, *lines[:LARGEST_LIST]])])
-        request = f"GET {kind.path(namespace)}"
         return self._kept("list", title, [head, *found], body, request, None, call)
 
     async def _logs(self, given: Mapping[str, Any], call: str, title: str) -> Result:
@@ -185,7 +194,7 @@ class Toolbox:
         pod = Target("v1", "Pod", log.namespace, log.pod)
         head = f"container {log.container} of pod {log.pod}" + (" (the run before)" if log.previous else "")
         # What stands around the complaint comes last and is worth most: it has to be on the first page.
-        shown = digest(text_, RESULT_CHARACTERS - len(head) - DIGEST_OWN_CHARACTERS).splitlines()
+        shown = digest(text_, self.room - len(head) - DIGEST_OWN_CHARACTERS).splitlines()
         return self._kept("logs", title, [head, *shown], f"{head}\n{log.text}", log.request, pod, call)
 
     async def _log(self, given: Mapping[str, Any]) -> Log:
@@ -225,31 +234,43 @@ class Toolbox:
         else:
             namespace = self._place(None, _word(given, "namespace"))
             await self._reader.read([("events", namespace)], self._recorder)
+        place = f"/namespaces/{namespace}" if namespace else ""
+        request = f"GET /api/v1{place}/events"
         lines = events_in(self._reader.view, about, namespace)
+        if not lines and (table := self._reader.recorded(request)) is not None:
+            lines = table.splitlines()
         if not lines:
             known = self._reader.view.knowledge("events", namespace)
             if known is not Knowledge.LISTED:
-                raise UnansweredError(f"Events could not be read: {known}.")
+                gaps = {(r, ns): f"{known}: {why}" for r, ns, known, why in self._reader.view.gaps()}
+                why = gaps.get(("events", namespace)) or gaps.get(("events", "")) or str(known)
+                raise UnansweredError(f"Events could not be read: {why}.")
             lines = ["no events (the API server forgets them after an hour)"]
-        place = f"/namespaces/{namespace}" if namespace else ""
-        return self._kept("events", title, lines, "\n".join(lines), f"GET /api/v1{place}/events", target, call)
+        return self._kept("events", title, lines, "\n".join(lines), request, target, call)
 
     def _more(self, given: Mapping[str, Any], title: str) -> Result:
         name = _word(given, "id")
         known = self.known.get(name)
         if known is None or known.evidence is None:
-            raise UnansweredError(f"{name[:20]!r} is nothing that you read; its quote is all there is of it here.")
+            if self._recorder.case.fact(name) is None:
+                raise UnansweredError(f"{name[:20]!r} is nothing that you read.")
+            raise UnansweredError(f"{name} is the expert's, its quote is all of it. Read the object or the log itself.")
         lines = self._lines[name]
         if wanted := _word(given, "find"):
-            lines = [line for line in known.body.splitlines() if wanted.lower() in line.lower()]
-            if not lines:
+            # The lines of an object say where something stands, those of a log are better as they were written.
+            bodies = known.body.splitlines()
+            for source in (lines, bodies) if known.body.startswith("{") else (bodies, lines):
+                found = [line for line in source if wanted.lower() in line.lower()]
+                if found:
+                    break
+            else:
                 raise UnansweredError(f"{name} has no line with {wanted[:60]!r}.")
-            shown, left = within(lines, RESULT_CHARACTERS)
+            shown, left = within(found, self.room)
         else:
             lines = lines[self._shown[name] :]
             if not lines:
                 raise UnansweredError(f"All of {name} was shown.")
-            shown, left = within(lines, RESULT_CHARACTERS)
+            shown, left = within(lines, self.room)
             self._shown[name] += len(lines) - left
         return replace(known, tool="more", title=title, text=_cut(shown, left))
 
@@ -258,7 +279,7 @@ class Toolbox:
     ) -> Result:
         # Before it is cut into pages: half of a secret is not known for one.
         lines = redact_text("\n".join(lines))[0].split("\n")
-        clean, left = within(lines, RESULT_CHARACTERS)
+        clean, left = within(lines, self.room)
         clean_body = redact_text(body)[0]
         told = [verbatim(line, clean_body) for line in _telling(clean.splitlines())]
         quote = " … ".join(dict.fromkeys(each for each in told if each)) or " ".join(clean_body.split()[:12])
@@ -296,6 +317,20 @@ def _troubled(pod: Thing) -> str:
             return text(status.get("name"))
     names = [text(c.get("name")) for c in rows(pod.at("spec.containers"))]
     return names[0] if names else ""
+
+
+def _there(thing: Thing, given: Mapping[str, Any]) -> str:
+    """Say what stands at the part of a path that leads somewhere."""
+    steps = re.findall(r"\[[^\]]*\]|[^.\[\]]+", _word(given, "path"))
+    for length in range(len(steps) - 1, -1, -1):
+        path = "".join(step if step.startswith("[") else f".{step}" for step in steps[:length]).lstrip(".")
+        value = thing.at(path) if path else thing.raw
+        if isinstance(value, dict) and value:
+            return f"{path or 'the object'} has {', '.join(list(map(str, value))[:16])}"
+        if isinstance(value, list) and value:
+            names = [text(item.get("name")) for item in rows(value)]
+            return f"{path} has {len(value)} entries: {', '.join(filter(None, names)) or '0 to ' + str(len(value) - 1)}"
+    return "nothing of the path is there"
 
 
 def _word(given: Mapping[str, Any], name: str) -> str:

@@ -129,6 +129,10 @@ class RecordedReader:
             said = f"{counted(len(log.lines), 'line')} recorded"
             self._end(recorder, call, started, True, said, len(log.text), preview)
 
+    def recorded(self, request: str) -> str | None:
+        """Return the text that was recorded of a request beside objects and logs: a table that a model has read."""
+        return self.texts.get(request)
+
     async def try_patch(self, path: str, patch: str, content_type: str) -> None:
         """Raise ClusterError: whether a server would take a change is not recorded."""
         text = "This is a recording: whether the server would take this change is not recorded."
