@@ -35,7 +35,9 @@ from assistant.policy.redact import redact_text
 WAITS_SECONDS: Final = (1.0, 4.0)
 
 Tell = Callable[[str], None]
-"""Told in a sentence what is waited for, or who is asked instead."""
+"""Told a sentence."""
+Wait = Callable[[str, float], None]
+"""Told why and for how many seconds nothing is asked."""
 
 
 class ModelClient:
@@ -56,9 +58,12 @@ class ModelClient:
         *,
         tell: Tell = lambda sentence: None,
         on_text: Tell = lambda part: None,
+        on_wait: Wait = lambda why, seconds: None,
         seconds: float = math.inf,
     ) -> Reply:
-        """Return one whole answer; `on_text` hears its text as it comes. Raises a ModelCallError.
+        """Return one whole answer. Raises a ModelCallError.
+
+        `tell` hears whom it asks instead, `on_text` the text as it comes, `on_wait` why and how long it waits.
 
         `seconds` is for all of it, other tries and other endpoints included.
         """
@@ -68,17 +73,17 @@ class ModelClient:
         *others, last = self._endpoints
         for number, endpoint in enumerate(others):
             try:
-                return await self._ask(library, endpoint, messages, tools, tell, on_text, until)
+                return await self._ask(library, endpoint, messages, tools, tell, on_text, on_wait, until)
             except ModelCallError as error:
                 # Once something was said, another model must not go on with it: it would speak for the first one.
                 if error.said:
                     raise
                 tell(f"{error.meaning} Asking {self._endpoints[number + 1].place} instead.")
-        return await self._ask(library, last, messages, tools, tell, on_text, until)
+        return await self._ask(library, last, messages, tools, tell, on_text, on_wait, until)
 
     async def _ask(
         self, library: Any, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[Message], tell: Tell,
-        on_text: Tell, until: float,
+        on_text: Tell, on_wait: Wait, until: float,
     ) -> Reply:  # fmt: skip
         waited = 0.0
         for number in range(self._bounds.tries):
@@ -96,7 +101,7 @@ class ModelClient:
                 pause = retry_after_seconds(error, WAITS_SECONDS[min(number, len(WAITS_SECONDS) - 1)])
                 if pause > min(self._bounds.longest_wait_seconds, until - self._clock.monotonic()):
                     raise typed(error, endpoint, "", tries=number + 1, asked_seconds=pause) from error
-                tell(f"{typed(error, endpoint, '', tries=0).meaning} Trying again in {pause:.0f} s.")
+                on_wait(typed(error, endpoint, "", tries=0).meaning, pause)
                 await self._clock.sleep(pause)
                 waited += pause
         raise ModelBusyError(f"{endpoint.place} was not asked.", "Allow at least one try.")

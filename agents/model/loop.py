@@ -19,7 +19,7 @@ from agents.model.tools import RESULT_CHARACTERS, Result, Toolbox, UnansweredErr
 from agents.model.types import Message, ModelCallError, ModelContextError, Reply, ToolCall
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
-from assistant.domain.event import BoardMade, BudgetReached, ModelCalled, Noted, ToolEnded, ToolStarted
+from assistant.domain.event import BoardMade, BudgetReached, ModelCalled, Noted, ToolEnded, ToolStarted, ToolWaiting
 from assistant.domain.ports import Clock, Recorder
 from assistant.policy.redact import redact_text
 
@@ -151,7 +151,10 @@ class Loop:
         digest, began = self.recorder.keep(sent), self.clock.monotonic()
         left = self.allowance.seconds - (began - self._began)
         try:
-            reply = await self.client.call(messages, tools, tell=self._tell, seconds=left)
+            reply = await self.client.call(
+                messages, tools, tell=self._tell, seconds=left,
+                on_wait=lambda why, seconds: self.recorder.emit(ToolWaiting(call, why, seconds)),
+            )  # fmt: skip
         except ModelCallError as error:
             self._failed(call, digest, purpose, len(sent) if error.said else 0, error.meaning, error.said, began)
             if isinstance(error, ModelContextError) and not self.case.tight:
@@ -194,7 +197,7 @@ class Loop:
         ))  # fmt: skip
         first = reply.cost_usd < 0 and self.recorder.case.spent.unpriced == 1
         if first and (text := price_unknown(self.allowance, reply.model)):
-            self._tell(text)
+            self.recorder.emit(Noted(text))
         if reply.cut:
             self._tell(f"{reply.model} was broken off: its answer was {reply.cut}.")
 

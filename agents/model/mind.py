@@ -91,7 +91,7 @@ class ModelMind:
             failed = outcome.error
             recorder.emit(ErrorRaised(failed.code, failed.meaning, failed.hint, failed.detail))
         if outcome.checked is None:
-            return self._stands(expert, outcome.failure, recorder)
+            return self._stands(expert, "" if outcome.error else outcome.failure, recorder)
         said = Said(self._model, outcome.checked, outcome.remedies)
         return joined(expert, said, self._seen, lambda judged: self._recorded(judged, toolbox, recorder))
 
@@ -152,7 +152,7 @@ class ModelMind:
             recorder.emit(OpinionGiven(expert.by, expert.verdict, expert.markdown))
 
     def _stands(self, expert: Conclusion, why: str, recorder: Recorder) -> Conclusion:
-        recorder.emit(Noted(f"{self._model} gave no answer; the {expert.by}'s stands. {why}", "warning"))
+        recorder.emit(Noted(f"{self._model} gave no answer; the {expert.by}'s stands. {why}".strip(), "warning"))
         return expert
 
     def _casefile(self, turn: Turn, conclusion: Conclusion, recorder: Recorder) -> CaseFile:

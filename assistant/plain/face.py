@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Protocol, TextIO
 
+from assistant.domain import event as ev
 from assistant.domain.case import Case
 from assistant.domain.event import Event, EvidenceAdded
 from assistant.domain.finding import Role
+from assistant.domain.hypothesis import Mark
 from assistant.domain.ports import Clock
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import PilothouseError, UsageError
@@ -16,6 +19,8 @@ from assistant.plain.thinking import claim_words, hypothesis_words, spent_words
 from assistant.plain.typed import ReadLine
 from assistant.policy.sanitize import SafeText
 
+CITED: Final = re.compile(r"\[(E\d+)\]")
+EXPERT: Final = "expert"
 LATER: Final = frozenset({"later", "quit", "exit", "q"})
 
 
@@ -91,9 +96,29 @@ class PlainFace:
                 self.error(error)
 
 
+def warnings(case: Case) -> list[str]:
+    """Return what went wrong in the turn besides the cluster: warnings, bounds, errors of a model; each once."""
+    said: list[str] = []
+    for entry in case.transcript:
+        match entry.payload:
+            case ev.Asked():
+                said.clear()
+            case ev.Noted(text, "warning") | ev.BudgetReached(_, _, text):
+                said.append(text)
+            case ev.ErrorRaised(_, meaning, hint):
+                said.append(f"{meaning} {hint}".strip())
+            case _:
+                pass
+    return list(dict.fromkeys(said))
+
+
 def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
     """Return the outcome of a turn for `ask --format text`: answer, causes, what would mend it, evidence."""
     lines: list[SafeText] = []
+    for said in warnings(case):
+        lines += wrapped(one_line(said), first="warning: ", rest="   ", width=width)
+    if lines:
+        lines.append(SafeText())
     if case.answer:
         place = f" in {case.namespace}" if case.namespace else ""
         lines += [SafeText(one_line(f"{case.answer.verdict.value.upper()}{place}")), SafeText()]
@@ -110,9 +135,11 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
         lines += wrapped(one_line(text), first=f"{finding.id} {word}: ", rest="   ", width=width)
         if finding.outside and finding.role is Role.ROOT_CAUSE:
             lines += wrapped(one_line(finding.outside), first="   outside the cluster: ", rest="   ", width=width)
-    if case.board:
+    # What stands as a cause is not said again.
+    board = [each for each in case.board if each.by != EXPERT or each.mark is not Mark.OPEN]
+    if board:
         lines.append(SafeText())
-    for hypothesis in case.board:
+    for hypothesis in board:
         lines += wrapped(one_line(hypothesis_words(hypothesis)), first="might be: ", rest="   ", width=width)
     if case.remedies:
         lines.append(SafeText())
@@ -129,6 +156,7 @@ def report_lines(case: Case, width: int = WIDTH) -> list[SafeText]:
         if remedy.outside and remedy.outside not in (remedy.title, remedy.reason):
             lines += wrapped(one_line(remedy.outside), first="   ", rest="   ", width=width)
     cited = {fact for finding in case.findings for fact in finding.evidence}
+    cited |= set(CITED.findall(case.answer.markdown)) if case.answer else set()
     facts_shown = [fact for fact in case.evidence if fact.id in cited]
     if facts_shown:
         lines += [SafeText(), SafeText("evidence:")]

@@ -64,8 +64,12 @@ class Clock:
 class Heard:
     def __init__(self, server: Server | None = None) -> None:
         self.told: list[str] = []
+        self.waits: list[tuple[str, float]] = []
         self.text = ""
         self._server = server
+
+    def wait(self, why: str, seconds: float) -> None:
+        self.waits.append((why, seconds))
 
     def say(self, part: str) -> None:
         self.text += part
@@ -78,7 +82,7 @@ async def ask(
 ) -> Reply:
     heard = heard or Heard()
     client = ModelClient(endpoints, clock or Clock(), bounds)
-    return await client.call(QUESTION, TOOLS, tell=heard.told.append, on_text=heard.say)
+    return await client.call(QUESTION, TOOLS, tell=heard.told.append, on_text=heard.say, on_wait=heard.wait)
 
 
 async def failure(server: Server, kind: type[ModelCallError], clock: Clock | None = None) -> ModelCallError:
@@ -174,7 +178,8 @@ class TestAServerThatFails:
         assert (reply.text, reply.tries, len(server.asked)) == ("The image.", 3, 3)
         assert clock.pauses == [1.0, 4.0]
         assert reply.waited_seconds == 5.0
-        assert [sentence.endswith(("in 1 s.", "in 4 s.")) for sentence in heard.told] == [True, True]
+        assert [seconds for _, seconds in heard.waits] == [1.0, 4.0]
+        assert all(server.url in why for why, _ in heard.waits), "and says of whom"
 
     @pytest.mark.parametrize("status", [429, 500, 503])
     async def test_for_good_is_named_after_three_requests(self, status: int) -> None:

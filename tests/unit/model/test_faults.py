@@ -124,8 +124,8 @@ async def test_the_experts_answer_stands_and_the_log_says_what_happened(name: st
         await stands(scene, done)
         assert any(fault.told in said for said in scene.said()), scene.said()
         assert len(scene.server.asked) == fault.requests
-        # Tries of one call are one ModelCalled: the waits between them are notes.
-        asked_again = sum("Trying again" in said for said in scene.said())
+        # Tries of one call are one ModelCalled: the waits between them are told as such.
+        asked_again = sum(isinstance(each.payload, ev.ToolWaiting) for each in scene.recorder.events)
         assert len(scene.called()) == fault.requests - asked_again
         assert all(each.failed or each.reply_digest for each in scene.called())
         assert any("QUEUE_HOST" in each.quote for each in scene.case.evidence[-4:]), "what was read is kept"
