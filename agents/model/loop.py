@@ -270,6 +270,9 @@ class Loop:
         try:
             if call.fault:
                 raise UnansweredError(call.fault)
+            if self._carried >= self.allowance.tool_calls:
+                raise UnansweredError(f"not tried, {self.allowance.tool_calls} calls are all that a turn may")
+            self._carried += 1
             name = f"A{self.remedies_before + len(self._outcome.remedies) + 1}"
             remedy = await written(call.arguments, self.toolbox, self.reader, name, self.model)
         except UnansweredError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from agents.mind import Conclusion, Mind
 from agents.model import board, definitions, prompts
@@ -39,6 +40,9 @@ from assistant.domain.ports import Clock, Recorder, Turn
 from assistant.domain.raw import text
 from assistant.domain.target import Target
 from assistant.errors import PilothouseError
+
+REASON_CHARACTERS: Final = 600
+"""Of the model's own words for why no other change would be right."""
 
 
 class ModelMind:
@@ -118,8 +122,9 @@ class ModelMind:
         except PilothouseError as error:
             recorder.emit(Noted(f"There is no other suggestion of {self._model}: {error.meaning}", "warning"))
             return ()
-        if not outcome.remedies and outcome.failure:
-            recorder.emit(Noted(f"There is no other suggestion of {self._model}: {outcome.failure}", "warning"))
+        why = outcome.failure or (outcome.checked.answer.text[:REASON_CHARACTERS] if outcome.checked else "")
+        if not outcome.remedies and why:
+            recorder.emit(Noted(f"There is no other suggestion of {self._model}: {why}", "warning"))
         fixes = next((each.fixes for each in conclusion.remedies if each.id == denied), ())
         return tuple(replace(each, fixes=fixes) for each in outcome.remedies)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -15,12 +15,22 @@ from agents.mind import Conclusion
 from agents.model.types import Bounds
 from assistant.domain import event as ev
 from assistant.domain.case import fold
+from tests.session import scripted
 
-from .scene import Scene, calls, thinking
+from .scene import WIDE, Scene, calls, thinking
 from .server import DONE, Says, call, event, fails, text, usage
 from .test_client import Clock
 
 READ = calls(("get", {"kind": "ConfigMap", "name": "label-printer-env"}))
+
+
+class FakeClock(scripted.FakeClock):
+    """One that says what is waited for."""
+
+    def waits_for(self, seconds: float) -> bool:
+        return any(abs((due - self.time).total_seconds() - seconds) < 0.01 for due, _ in self._sleepers)
+
+
 NESTED = 900
 """Levels of a list that JSON can still be read with, and hardly written."""
 
@@ -155,16 +165,21 @@ async def test_a_case_that_is_too_large_is_sent_once_more_by_half(tmp_path: Path
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_model_that_hangs_ends_at_the_clients_bound(begun: bool, tmp_path: Path) -> None:
-    clock = Clock()
+    clock = FakeClock()
     hangs = Says(text("The ", finish=None) if begun else (), then="hang")
-    async with thinking(tmp_path, "misspelt-host", hangs, clock=clock) as scene:
+    patient = replace(WIDE, seconds=100_000.0)
+    async with thinking(tmp_path, "misspelt-host", hangs, clock=clock, allowance=patient) as scene:
         thinks = asyncio.create_task(scene.conclude())
-        wanted = 45.0 if begun else 90.0
-        while not scene.server.asked or wanted not in clock.alarms:  # noqa: ASYNC110 - the clock is rung when the client waits on it
-            await asyncio.sleep(0.001)
-        clock.ring.set()
+        seconds = 45.0 if begun else 90.0
+        # Asked and, where it has begun, heard: then the client waits on the clock for just so long.
+        async with asyncio.timeout(20):
+            while not scene.server.asked or not clock.waits_for(seconds):  # noqa: ASYNC110 - time is its own
+                await asyncio.sleep(0.001)
+            while not thinks.done():
+                await clock.pass_seconds(seconds + 1)
+                await asyncio.sleep(0.001)
         done = await thinks
-        await stands(scene, done)
+        assert done.by == "expert"
         assert [each.code for each in scene.case.errors] == ["model-timeout"]
         (paid,) = scene.called()
         assert (paid.prompt_tokens > 0) is begun, "what had come was paid for, though nobody said how much"

@@ -22,7 +22,7 @@ GIVEN = {
 }  # fmt: skip
 WHOLE = b"".join([
     event({"role": "assistant", "content": "I see: "}), event({"content": "größer. "}),
-    *call("answer", *[json.dumps(GIVEN)[start:end] for start, end in pairwise(range(0, 700, 48))]),
+    *call("answer", *[json.dumps(GIVEN)[a:b] for a, b in pairwise(range(0, 720, 48))]),
     event({}, "tool_calls"), usage(), DONE,
 ])  # fmt: skip
 
