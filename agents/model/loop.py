@@ -48,6 +48,20 @@ class Outcome:
     error: ModelCallError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """What is sent in one call; `last` says that only an answer is taken."""
+
+    messages: list[Message]
+    tools: list[dict[str, Any]]
+    last: bool
+
+    @property
+    def tokens(self) -> int:
+        """Return about how many there are, for planning."""
+        return int(len(json.dumps([self.messages, self.tools], ensure_ascii=False)) / CHARACTERS_A_TOKEN)
+
+
 @dataclass(slots=True)
 class Loop:
     """One turn with a model. `day` returns what all sessions of the day have used; asked once, when the turn begins."""
@@ -81,8 +95,9 @@ class Loop:
         self._began, self._before = self.clock.monotonic(), self.day()
         while True:
             self.case.directions += self.recorder.steering()
-            last = self._is_last()
-            reply = await self._ask(last)
+            prompt = self._prompt(last=False)
+            last = self._is_last(prompt.tokens)
+            reply = await self._ask(self._prompt(last=True) if last else prompt)
             if reply is None:
                 return self._outcome
             # What has to be mended stays said while the model only reads.
@@ -99,7 +114,7 @@ class Loop:
 
     # What may still be done ------------------------------------------------------------------------------------
 
-    def _is_last(self) -> bool:
+    def _is_last(self, next_tokens: int) -> bool:
         spent, bound = self.recorder.case.spent_turn, self.allowance.turn
         if bound.calls and bound.calls - spent.calls <= CALLS_FOR_ANSWERING:
             self._over = self._over or "no more calls are allowed"
@@ -107,22 +122,18 @@ class Loop:
             self._over = self._over or "the time is nearly up"
         if self._carried >= self.allowance.tool_calls:
             self._over = self._over or "no more may be read"
-        if bound.tokens and spent.tokens + 2 * self._next_tokens() > bound.tokens:
+        if bound.tokens and spent.tokens + 2 * next_tokens > bound.tokens:
             self._over = self._over or "the tokens are nearly used up"
         return bool(self._over)
 
-    def _next_tokens(self) -> int:
-        messages, tools = self._messages(last=False)
-        return int(len(json.dumps([messages, tools], ensure_ascii=False)) / CHARACTERS_A_TOKEN)
-
-    def _messages(self, *, last: bool) -> tuple[list[Message], list[dict[str, Any]]]:
+    def _prompt(self, *, last: bool) -> _Prompt:
         names = (*(n for n in self.tools if n in (answer.NAME, definitions.CHANGE)),) if last else self.tools
         calls = self.allowance.turn.calls - self.recorder.case.spent_turn.calls
         if last:
             ends = " or ".join(f"`{name}`" for name in names if self.purpose == "change" or name == answer.NAME)
             left = f"(Now end with {ends}: {self._over}.)"
         elif self.allowance.turn.calls:
-            left = f"(You may read in at most {calls - CALLS_FOR_ANSWERING} more replies, then you have to answer.)"
+            left = f"(Replies left for reading: {calls - CALLS_FOR_ANSWERING}; then you have to answer.)"
         else:
             left = ""
         told = self.case.render(self.recorder.case.board, left)
@@ -130,16 +141,15 @@ class Loop:
             {"role": "system", "content": prompts.system(self.prompts)},
             {"role": "user", "content": told},
         ]
-        return messages, definitions.definitions(names)
+        return _Prompt(messages, definitions.definitions(names), last)
 
     # Asking ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, last: bool) -> Reply | None:
+    async def _ask(self, prompt: _Prompt) -> Reply | None:
         """Return a reply; None where there is none, and then the outcome says why."""
         case = self.recorder.case
-        messages, tools = self._messages(last=last)
         today = self._before.and_also(case.spent_turn)
-        bound = reached(self.allowance, case.spent_turn, case.spent, today, self._next_tokens())
+        bound = reached(self.allowance, case.spent_turn, case.spent, today, prompt.tokens)
         if bound is not None:
             self.recorder.emit(BudgetReached(bound.bound, bound.limit, bound.text))
             self._outcome.failure = bound.text
@@ -147,12 +157,12 @@ class Loop:
         call = self.recorder.new_call()
         purpose = f"{self.purpose}, mend" if self._repaired else self.purpose
         self.recorder.emit(ToolStarted(call, "model", f"ask {self.model}  {purpose}"))
-        sent = json.dumps({"messages": messages, "tools": tools}, ensure_ascii=False, indent=1)
+        sent = json.dumps({"messages": prompt.messages, "tools": prompt.tools}, ensure_ascii=False, indent=1)
         digest, began = self.recorder.keep(sent), self.clock.monotonic()
         left = self.allowance.seconds - (began - self._began)
         try:
             reply = await self.client.call(
-                messages, tools, tell=self._tell, seconds=left,
+                prompt.messages, prompt.tools, tell=self._tell, seconds=left,
                 on_wait=lambda why, seconds: self.recorder.emit(ToolWaiting(call, why, seconds)),
             )  # fmt: skip
         except ModelCallError as error:
@@ -160,7 +170,7 @@ class Loop:
             if isinstance(error, ModelContextError) and not self.case.tight:
                 self.case.tight = True
                 self._tell("The case does not fit the model's context; asking again with half of it.")
-                return await self._ask(last)
+                return await self._ask(self._prompt(last=prompt.last))
             self._outcome.failure, self._outcome.error = error.meaning, error
             if self.clock.monotonic() - began >= left:
                 most = self.allowance.seconds

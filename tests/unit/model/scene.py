@@ -36,12 +36,12 @@ MODEL = "openai/m"
 WIDE = Allowance(Bound(100_000, 0.0, 8), Bound(1_000_000), Bound(10_000_000), 180.0, 16)
 
 
-def calls(*wanted: tuple[str, Mapping[str, Any]], said: str = "") -> Says:
-    """An answer that calls these tools."""
+def calls(*wanted: tuple[str, Mapping[str, Any]], said: str = "", tokens: tuple[int, int] = (120, 7)) -> Says:
+    """An answer that calls these tools, said to have taken so many tokens."""
     parts: list[bytes] = [event({"role": "assistant", "content": said})]
     for n, (name, given) in enumerate(wanted):
         parts += call(name, json.dumps(given), index=n, id=f"c{n}")
-    return Says([*parts, event({}, "tool_calls"), usage(), DONE])
+    return Says([*parts, event({}, "tool_calls"), usage(*tokens), DONE])
 
 
 @dataclass
