@@ -13,21 +13,22 @@ from assistant.policy.diff import MISSING, Change, Path, booked, walk
 from assistant.policy.summary import listing, place_of, removals
 from assistant.policy.surroundings import POD_TEMPLATES
 
-_PROBES: Final = frozenset({"livenessProbe", "readinessProbe", "startupProbe"})
-# Lists of a container or a pod whose items each are a setting.
-_LISTS: Final = frozenset({"ports", "env", "envFrom", "volumeMounts", "volumeDevices", "volumes"})
-# Maps of which every part counts.
+# Fields of a container or a pod that are a loss when they go whole, whatever comes beside them.
+_WHOLE: Final = frozenset(
+    {"ports", "env", "envFrom", "volumeMounts", "volumeDevices", "volumes", "resources", "securityContext"}
+    | {"livenessProbe", "readinessProbe", "startupProbe", "containers", "initContainers"}
+)  # fmt: skip
+# Maps of a container or a pod of which every part counts.
 _MAPS: Final = frozenset({"resources", "securityContext"})
 
 
 def template_losses(kind: str, before: Any, after: Any) -> str:
-    """Return the fields of a pod template that go, by container, "" for none: ports, env, probes, resources, volumes.
+    """Return what goes from a pod template, by container, "" for nothing.
 
     Containers are looked for in every object, so that a custom resource with a pod template counts too.
     """
-    template = () if kind == "Pod" else POD_TEMPLATES.get(kind)
     found = _gone(before, after)
-    lost = [c for c in found if _of_template(c.path, template) and _fewer(c, found)]
+    lost = [change for change in found if _in_template(change.path, kind) is not None and _is_loss(change, found, kind)]
     homes: dict[str, list[str]] = {}
     for container, name in removals(lost):
         homes.setdefault(container, []).append(name)
@@ -35,13 +36,9 @@ def template_losses(kind: str, before: Any, after: Any) -> str:
 
 
 def list_losses(kind: str, before: Any, after: Any) -> str:
-    """Return what else goes from lists: entries, and fields of entries that get none in their place; "" for none."""
-    template = () if kind == "Pod" else POD_TEMPLATES.get(kind)
+    """Return what else goes from lists: entries, and fields of entries that get none in their place; "" for nothing."""
     found = _gone(before, after)
-    lost = [
-        c for c in found
-        if any(part.startswith("[") for part in c.path) and not _of_template(c.path, template) and _fewer(c, found)
-    ]  # fmt: skip
+    lost = [change for change in found if _in_template(change.path, kind) is None and _is_loss(change, found, kind)]
     shorter = [
         Change(path, old, MISSING, LineOrigin.OURS)
         for path, old, new in walk((), before, after)
@@ -60,29 +57,25 @@ def _gone(before: Any, after: Any) -> list[Change]:
     ]
 
 
-def _fewer(change: Change, found: list[Change]) -> bool:
+def _is_loss(change: Change, found: list[Change], kind: str) -> bool:
     if change.after is not MISSING or change.before in ({}, [], "", None):
         return False
-    whole = place_of(change.path).rest[-1:] == change.path[-1:] and change.path[-1] in _LISTS | _MAPS | _PROBES
-    if whole:
+    inside = _in_template(change.path, kind)
+    if inside is not None and (not inside or inside[0] in (_WHOLE if len(inside) == 1 else _MAPS)):
         return True
+    if not any(part.startswith("[") for part in change.path):
+        return False
     balance = Counter(c.path[:-1] for c in found if c.after is MISSING)
     balance.subtract(c.path[:-1] for c in found if c.before is MISSING)
     return balance[change.path[:-1]] > 0
 
 
-def _of_template(path: Path, template: Path | None) -> bool:
+def _in_template(path: Path, kind: str) -> Path | None:
+    """Return the path inside of a container or of the spec of a pod template, None for what is in neither."""
     place = place_of(path)
     if place.container:
-        rest = place.rest
-        if not rest:
-            return True
-        if rest[0] in _MAPS:
-            return True
-        return len(rest) == 1 if rest[0] in _PROBES else rest[0] in _LISTS and len(rest) <= 2
+        return place.rest
+    template = () if kind == "Pod" else POD_TEMPLATES.get(kind)
     if template is None or path[: len(template) + 1] != (*template, "spec"):
-        return False
-    rest = path[len(template) + 1 :]
-    return rest[:1] == ("securityContext",) or (rest[:1] == ("volumes",) and len(rest) <= 2) or (
-        rest in (("initContainers",), ("containers",))
-    )  # fmt: skip
+        return None
+    return path[len(template) + 1 :]

@@ -18,7 +18,7 @@ from assistant.domain.target import Target
 from assistant.policy.diff import MISSING, Change, booked, walk
 from assistant.policy.kubectl import kubectl_line
 from assistant.policy.loss import list_losses, template_losses
-from assistant.policy.origin import in_effect, told_apart
+from assistant.policy.origin import in_effect, merged_by_server, told_apart
 from assistant.policy.patch import MERGE, merged
 from assistant.policy.summary import each, place_of, summary
 
@@ -134,6 +134,28 @@ class TestOrigin:
     def test_another_order_of_a_list_is_said(self) -> None:
         first, second = [{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}]
         assert told_apart({"env": first}, {"env": second}, {"env": second}) == [Change(("env",), first, second, OURS)]
+
+
+class TestWhatTheServerMerges:
+    def test_a_field_that_a_configuration_no_longer_has_is_taken_away_by_it(self) -> None:
+        found = [Change((*INSIDE, "env"), [], MISSING, SERVER), Change((*INSIDE, "tty"), MISSING, False, SERVER)]
+        assert [c.origin for c in merged_by_server(found, {}, declared=True)] == [OURS, SERVER]
+        assert [c.origin for c in merged_by_server(found, {}, declared=False)] == [SERVER, SERVER]
+
+    def test_a_list_with_a_merge_key_keeps_what_is_not_named_and_one_without_does_not(self) -> None:
+        pod = {"containers": [{"name": "web", "envFrom": [{"prefix": "a"}]}], "tolerations": [{"key": "a"}]}
+        body = {"spec": {"template": {"spec": pod}}}
+        kept = Change((*INSIDE, "ports"), [], MISSING, SERVER)
+        gone = [
+            Change((*INSIDE, "envFrom", "[1]"), {}, MISSING, SERVER),
+            Change(("spec", "template", "spec", "tolerations", "[key=b]"), {}, MISSING, SERVER),
+        ]
+        assert [c.origin for c in merged_by_server([kept, *gone], body, declared=False)] == [SERVER, OURS, OURS]
+
+    def test_a_field_that_the_server_drops_stays_the_servers(self) -> None:
+        place = ("spec", "replicsa")
+        found = [Change(place, MISSING, 3, OURS), Change(place, 3, MISSING, SERVER)]
+        assert merged_by_server(found, {"spec": {"replicsa": 3}}, declared=True) == found
 
 
 class TestTheTitle:
@@ -278,6 +300,7 @@ class TestTheRisk:
             ({"resources": {"limits": {"cpu": "1"}}}, {"resources": {}}, "web resources.limits"),
             ({"securityContext": {"runAsNonRoot": True}}, {"securityContext": {}}, "web securityContext.runAsNonRoot"),
             ({"volumeMounts": [{"name": "a", "mountPath": "/a"}]}, {}, "web volumeMounts"),
+            ({"command": ["sh"]}, {"image": "web:2"}, "web command"),
         ],
     )
     def test_names_what_a_container_loses(self, before: Any, after: Any, said: str) -> None:
