@@ -58,7 +58,7 @@ MUTANTS: Final = (
     Mutant("a change goes without its version", PREPARE, 'metadata.setdefault("resourceVersion", version)', "pass"),
     Mutant("a delete goes without its conditions", PREPARE, 'options["preconditions"] = conditions', "pass"),
     Mutant("what a replaced list drops is the server's", "assistant/policy/patch.py", "elif method == \"PATCH\" and media_type == MERGE", "elif method == \"\" and media_type == MERGE", LOSSY),
-    Mutant("what a JSON patch drops is the server's", "assistant/policy/patch.py", "media_type == JSON_PATCH and isinstance", "False and isinstance", LOSSY),
+    Mutant("what the server adds to a JSON patch is ours", "assistant/policy/patch.py", "media_type == JSON_PATCH and isinstance", "False and isinstance", LOSSY),
     Mutant("what a stale manifest drops is the server's", "assistant/policy/patch.py", 'if method == "PUT" and', "if False and", LOSSY),
     Mutant("a list without a merge key is merged", "assistant/policy/origin.py", "and key not in MERGED_LISTS and", "and False and", LOSSY),
     Mutant("a title hides what goes", "assistant/policy/summary.py", ", and removes {listing(_beside(gone, place_of(kept[0].path).container))}\"", "\"", LOSSY),

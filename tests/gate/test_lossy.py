@@ -164,3 +164,16 @@ async def test_what_a_json_patch_removes_is_named(tmp_path: Path) -> None:
         proposal = await here.propose("PATCH", WEB, body, JSON_PATCH)
         assert proposal.title.endswith(": 1 → 2, and removes readinessProbe")
         assert "--type=json" in proposal.kubectl
+
+
+@pytest.mark.parametrize("kind", [MERGE, JSON_PATCH])
+async def test_the_defaults_of_what_we_add_are_the_servers(tmp_path: Path, kind: str) -> None:
+    log = {"name": "log", "image": "busybox:1"}
+    present = whole()["spec"]["template"]["spec"]["containers"]
+    body = [{"op": "add", "path": f"{CONTAINERS}/-", "value": log}] if kind == JSON_PATCH else pod_spec([*present, log])
+    async with shop(tmp_path, whole()) as here:
+        proposal = await here.propose("PATCH", WEB, body, kind)
+        assert proposal.title == "add container log to Deployment shop/web"
+        inside = "spec.template.spec.containers[name=log]"
+        assert paths(proposal, LineOrigin.OURS) == [inside]
+        assert f"{inside}.imagePullPolicy" in paths(proposal, LineOrigin.SERVER)

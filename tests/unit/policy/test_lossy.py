@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from assistant.domain.action import Action
 from assistant.domain.proposal import LineOrigin
 from assistant.domain.target import Target
+from assistant.gate.title import title_of
+from assistant.policy.api_path import read_path
 from assistant.policy.diff import MISSING, Change, booked, walk
 from assistant.policy.kubectl import kubectl_line
 from assistant.policy.loss import list_losses, template_losses
@@ -80,7 +82,7 @@ patches = st.fixed_dictionaries(
 
 def said_away(title: str) -> int:
     """How many things a title counts without naming them."""
-    return sum(int(number) for number in re.findall(r"and (\d+) more", title))
+    return sum(int(number) for number in re.findall(r"(\d+) (?:more|fields? changed)", title))
 
 
 class TestOrigin:
@@ -164,6 +166,15 @@ class TestTheTitle:
         after = merged(before, patch)
         found = told_apart(before, after, after)
         title = summary(found, WEB)
+        unsaid = [change for change in each(found) if not mentioned(change, title)]
+        assert len(unsaid) <= said_away(title), (title, unsaid)
+
+    @given(before=deployments, after=deployments)
+    def test_of_a_whole_object_does_so_too(self, before: Any, after: Any) -> None:
+        found = told_apart(before, after, after)
+        api = read_path(WEB_PATH)
+        assert api is not None
+        title = title_of("PUT", api, WEB, found, exists=True)
         unsaid = [change for change in each(found) if not mentioned(change, title)]
         assert len(unsaid) <= said_away(title), (title, unsaid)
 
