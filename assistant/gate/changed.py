@@ -11,11 +11,14 @@ import yaml
 from assistant.domain.action import Action
 from assistant.domain.proposal import LineOrigin
 from assistant.domain.target import Target
-from assistant.gate.prepare import JSON_PATCH, Prepared, media_type
+from assistant.gate.prepare import Prepared, media_type
 from assistant.gate.shown import shown_body
+from assistant.gate.title import title_of
 from assistant.policy.api_path import ApiPath
-from assistant.policy.diff import Change, Path, asked, changes, pointer_asked, requested
+from assistant.policy.diff import Change, Path, asked, changes, leaves, named, requested
 from assistant.policy.kubectl import kubectl_line
+from assistant.policy.origin import in_effect, merged_by_server, told_apart
+from assistant.policy.patch import APPLY, meant
 from assistant.policy.redact import Redactor
 from assistant.policy.surroundings import Obj, at
 
@@ -36,43 +39,58 @@ class Changed:
     live: Obj | None
     after: Obj | None
 
+    @property
+    def meant(self) -> Obj | None:
+        """Return the object as the request by itself makes it, with what is secret; None where only the server can."""
+        if self.live is None:
+            return None
+        made = meant(self.prepared.method, media_type(self.prepared.content_type), self.parsed, self.live)
+        if made is None or self.api.sub != "status":
+            return made
+        # Of a whole object that is sent to its status, the rest counts for nothing.
+        return {**self.live, "status": made.get("status")}
+
     def changes(self) -> list[Change]:
-        """Return what differs; without a dry run, what the body says."""
-        prepared, parsed = self.prepared, self.parsed
+        """Return what differs; without a dry run, what the request itself makes of the object, else what it says."""
+        prepared = self.prepared
         if prepared.method == "POST" and self.api.sub:
-            return changes({}, self._body(), asked_paths(self._body()))
+            return changes({}, self._body(), leaves(self._body()))
+        own = self.meant
+        if own is not None and self.live is not None:
+            before, made = self.clean(self.live), self.clean(own)
+            after = made if self.after is None else self.clean(self.after)
+            return told_apart(before, made, after, self._named())
         if self.after is None:
             return changes({}, self._body(), _WHOLE)
         before, after = self.clean(self.live or {}), self.clean(self.after)
-        if self.live is None:
-            wanted = asked(self._body(), {}, after)
-            return changes({}, after, frozenset(wanted), wanted)
-        if media_type(prepared.content_type) == JSON_PATCH and isinstance(parsed, list):
-            wanted = pointer_asked(self._body(), before, after)
-            return changes(before, after, frozenset(wanted), wanted)
-        body = self._body() if isinstance(parsed, dict) else {}
+        body = self._body() if isinstance(self.parsed, dict) else {}
         wanted = asked(body, before, after)
-        if prepared.method != "PUT":
-            return changes(before, after, frozenset(wanted), wanted)
-        touched: set[Path] = set()
-        for change in changes(before, body, frozenset(), hidden=False):
-            deeper = [path for path in wanted if path[: len(change.path)] == change.path]
-            touched.update(deeper or [change.path])
-        mine = {path: value for path, value in wanted.items() if path in touched}
-        return changes(before, after, frozenset(touched), mine)
+        found = changes(before, after, frozenset(wanted), wanted)
+        if self.live is None or prepared.method != "PATCH":
+            return found
+        return merged_by_server(found, body, declared=media_type(prepared.content_type) == APPLY)
 
     def asked_for(self, found: list[Change]) -> list[Change]:
         """Return the part of a patch or replacement that the request itself asks for."""
         if self.prepared.method not in ("PATCH", "PUT"):
             return []
-        if self.after is not None:
+        if self.after is not None or self.meant is not None:
             return [change for change in found if change.origin is LineOrigin.OURS]
         return requested(self._body(), self.clean(self.live or {}))
+
+    def title(self, found: list[Change], ours: list[Change]) -> str:
+        """Return the line that says what the request changes, with what its removals come to."""
+        exists = self.live is not None
+        return title_of(self.prepared.method, self.api, self.target, in_effect(ours, found), exists=exists)
 
     def kubectl(self, given: Prepared, ours: list[Change]) -> str:
         """Return the command that would do the same as the request that was asked for."""
         content_type = media_type(given.content_type)
         action = Action(given.method, given.path, self.target, given.query, content_type, given.body)
+        if (own := self.meant) is not None and self.live is not None:
+            # A default that the request takes away and the server puts back makes it another request all the same.
+            before, made = self.clean(self.live), self.clean(own)
+            ours = [c for c in told_apart(before, made, made, self._named()) if c.origin is LineOrigin.OURS]
         return self.redactor.text(kubectl_line(action, self._body(), ours))[0]
 
     def clean(self, value: Obj) -> Obj:
@@ -106,7 +124,6 @@ class Changed:
     def _body(self) -> Any:
         return shown_body(self.redactor, self.parsed, self.target.kind, self.live)
 
-
-def asked_paths(body: Any) -> frozenset[Path]:
-    """Return the places that a body names."""
-    return frozenset(asked(body))
+    def _named(self) -> frozenset[Path]:
+        # A whole object names its bookkeeping without meaning it.
+        return named(self._body(), self.live) if self.prepared.method == "PATCH" else frozenset()

@@ -14,12 +14,9 @@ import yaml
 
 from assistant.domain.proposal import Proposal
 from assistant.policy.api_path import ApiPath, Refused
+from assistant.policy.patch import APPLY, JSON_PATCH, MERGE, STRATEGIC
 from assistant.policy.surroundings import at
 
-MERGE: Final = "application/merge-patch+json"
-STRATEGIC: Final = "application/strategic-merge-patch+json"
-JSON_PATCH: Final = "application/json-patch+json"
-APPLY: Final = "application/apply-patch+yaml"
 _READABLE: Final = frozenset({"application/json", MERGE, STRATEGIC, JSON_PATCH, APPLY, "application/yaml"})
 _DELETE_OPTIONS: Final = ("gracePeriodSeconds", "propagationPolicy", "orphanDependents")
 _SAFE: Final = "/:@!$&'()*+,=-._~"

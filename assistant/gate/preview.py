@@ -27,7 +27,6 @@ from assistant.gate.facts import SAFE, Reader, ask
 from assistant.gate.hooks import prefetch, webhooks
 from assistant.gate.identity import ClusterIdentity
 from assistant.gate.prepare import Prepared, bound_version, parse_body, prepare
-from assistant.gate.title import title_of
 from assistant.gate.upstream import Upstream
 from assistant.policy.api_path import ApiPath, Refused
 from assistant.policy.classify import Verdict
@@ -158,8 +157,10 @@ class Examiner:
             prepared.method, prepared.path, target, prepared.query, prepared.content_type, changed.shown(prepared.body)
         )
         proposal = self._proposal(
-            verdict, shown, origin, title_of(asked.method, api, target, ours, exists=live is not None),
-            changed.kubectl(asked, ours), lines, tuple(checks), around, undo, why_not,
+            verdict, shown, origin, changed.title(found, ours),
+            changed.kubectl(asked, ours), lines, tuple(checks),
+            # Without a dry run, what the request itself comes to is what the risk is told by.
+            around if dry.after is not None else replace(around, after=changed.meant), undo, why_not,
         )  # fmt: skip
         proposal = replace(
             proposal, impact=impact, resource_version=str(at(live, "metadata", "resourceVersion", default="")),
@@ -232,6 +233,7 @@ class Examiner:
         checks: tuple[Check, ...], around: Surroundings, undo: Undo, why_not: str,
     ) -> Proposal:  # fmt: skip
         risk = risk_of(verdict.request_class, verdict.rule, around, checks, undo, production=self._production)
+        risk = replace(risk, reasons=tuple(self._redactor.text(reason)[0] for reason in risk.reasons))
         created = self._clock.now()
         return Proposal(
             f"P{secrets.token_hex(4)}", action, verdict.request_class, "", origin, self._cluster.name,

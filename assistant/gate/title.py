@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from assistant.domain.target import Target
 from assistant.policy.api_path import ApiPath
 from assistant.policy.diff import Change
-from assistant.policy.summary import each, summary
+from assistant.policy.summary import summary, told, with_removals
+from assistant.policy.surroundings import counted
 
 # A whole object that is sent back with so many changes is told as what it is: a replacement.
 _FEW = 3
@@ -31,8 +32,10 @@ def title_of(method: str, api: ApiPath, target: Target, found: Sequence[Change],
             return f"create {target}"
         case _ if not exists:
             return f"create {target}"
-        case "PUT" if api.sub not in ("", "scale") or not 0 < len(each(found)) <= _FEW:
-            return f"replace {api.sub + ' of ' if api.sub else ''}{target}"
+        case "PUT" if api.sub not in ("", "scale") or not 0 < len(told(found)[0]) + len(told(found)[1]) <= _FEW:
+            kept = len(told(found)[0])
+            count = f": {counted(kept, 'field')} changed" if kept else ""
+            return with_removals(f"replace {api.sub + ' of ' if api.sub else ''}{target}{count}", found)
         case _ if api.sub not in ("", "scale"):
             return f"{summary(found, target)} ({api.sub})"
         case _:

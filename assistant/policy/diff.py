@@ -66,18 +66,19 @@ def changes(
     is new only the named parts are ours.
     """
     found: list[Change] = []
-    for path, old, new in _walk((), before, after):
+    for path, old, new in walk((), before, after):
         found.extend(_told_apart(path, old, new, touched, wanted))
     found.extend(_dropped(after, wanted))
     return [change for change in found if hidden or change.origin is not LineOrigin.HIDDEN]
 
 
-def _booked(path: Path) -> bool:
+def booked(path: Path) -> bool:
+    """Say whether a place is bookkeeping, which moves with every write."""
     return any(path[: len(prefix)] == prefix for prefix in BOOKKEEPING)
 
 
 def _origin(path: Path, touched: frozenset[Path]) -> LineOrigin:
-    if _booked(path):
+    if booked(path):
         named = any(path[: len(t)] == t for t in touched if len(t) > 1)
         return LineOrigin.OURS if named else LineOrigin.HIDDEN
     if any(path[: len(t)] == t or t[: len(path)] == path for t in touched):
@@ -97,7 +98,7 @@ def _told_apart(
         if mine is not MISSING and mine != old:
             yield Change(path, old, mine, origin)
         for place, was, value in rest:
-            by = LineOrigin.HIDDEN if was is MISSING and _booked(place) else LineOrigin.SERVER
+            by = LineOrigin.HIDDEN if was is MISSING and booked(place) else LineOrigin.SERVER
             yield Change(place, was, value, by)
     elif isinstance(asked, str | int | float) and asked != new:
         if asked != old:
@@ -132,7 +133,7 @@ def _split(
                 kept[name] = mine
             rest += others
         return kept, rest
-    if isinstance(value, list) and (key := _merge_key(value)):
+    if isinstance(value, list) and (key := merge_key(value)):
         kept = []
         for item in value:
             place = (*path, f"[{key}={item[key]}]")
@@ -149,9 +150,9 @@ def _split(
 def _dropped(after: Any, wanted: Mapping[Path, Any]) -> Iterator[Change]:
     # A server that does not know a field may leave it away without a word. What is empty it may leave away, too.
     for path, value in wanted.items():
-        if not isinstance(value, str | int | float) or not value or _booked(path) or path[:1] in ((), ("stringData",)):
+        if not isinstance(value, str | int | float) or not value or booked(path) or path[:1] in ((), ("stringData",)):
             continue
-        if _look(after, path) is MISSING:
+        if look(after, path) is MISSING:
             yield Change(path, MISSING, value, LineOrigin.OURS)
             yield Change(path, value, MISSING, LineOrigin.SERVER)
 
@@ -192,33 +193,12 @@ def leaves(body: Any, before: Any = None, after: Any = None) -> frozenset[Path]:
     return frozenset(asked(body, before, after))
 
 
-def pointer_asked(operations: list[Any], live: Any, after: Any = None) -> dict[Path, Any]:
-    """Return the places that a JSON patch (RFC 6902) changes with the values, list indexes turned into merge keys."""
-    found: dict[Path, Any] = {}
-    for operation in operations:
-        if not isinstance(operation, dict) or operation.get("op") == "test":
-            continue
-        pointer, value = str(operation.get("path", "")), operation.get("value")
-        path, parent = _pointer(pointer, live, after), _pointer(pointer.rpartition("/")[0], live, after)
-        into, there = _look(live, parent), _look(after, parent)
-        match operation.get("op"):
-            case "add" if pointer and isinstance(into, list):
-                # A new item, whatever stands at its index now.
-                key = _merge_key(*[side for side in (into, there) if isinstance(side, list)])
-                named = isinstance(value, dict) and bool(key) and key in value
-                found |= dict(_leaves(parent, [value], into, there)) if named else {parent: None}
-            case "add" | "replace":
-                found |= dict(_leaves(path, value, _look(live, path), _look(after, path)))
-            case _:
-                found[path] = MISSING
-        if operation.get("op") == "move":
-            found[_pointer(str(operation.get("from", "")), live, after)] = MISSING
-    return found
-
-
-def pointer_paths(operations: list[Any], live: Any) -> frozenset[Path]:
-    """Return the places that a JSON patch (RFC 6902) changes, with list indexes turned into merge keys."""
-    return frozenset(pointer_asked(operations, live))
+def named(body: Any, live: Any) -> frozenset[Path]:
+    """Return the places that the body of a patch names, list indexes of a JSON patch turned into merge keys."""
+    if not isinstance(body, list):
+        return leaves(body)
+    pointers = [str(item.get(key, "")) for item in body if isinstance(item, dict) for key in ("path", "from")]
+    return frozenset(_pointer(pointer, live) for pointer in pointers)
 
 
 def requested(parsed: Any, live: Any) -> list[Change]:
@@ -228,10 +208,10 @@ def requested(parsed: Any, live: Any) -> list[Change]:
         for item in parsed:
             if isinstance(item, dict) and item.get("op") != "test":
                 path = _pointer(str(item.get("path", "")), live)
-                pairs.append((path, _after(item, _look(live, path))))
+                pairs.append((path, _after(item, look(live, path))))
     else:
-        pairs = [(path, _look(parsed, path)) for path in sorted(leaves(parsed))]
-    found = [Change(path, _look(live, path), after, LineOrigin.OURS) for path, after in pairs]
+        pairs = [(path, look(parsed, path)) for path in sorted(leaves(parsed))]
+    found = [Change(path, look(live, path), after, LineOrigin.OURS) for path, after in pairs]
     return [change for change in found if change.before is MISSING or change.before != change.after]
 
 
@@ -245,7 +225,8 @@ def _after(operation: dict[str, Any], before: Any) -> Any:
     return value
 
 
-def _look(value: Any, path: Path) -> Any:
+def look(value: Any, path: Path) -> Any:
+    """Return what stands at a path, MISSING for nothing."""
     for part in path:
         if isinstance(value, list) and "=" not in part:
             index = part.strip("[]")
@@ -267,12 +248,12 @@ def _pointer(pointer: str, live: Any, after: Any = None) -> Path:
         part = raw.replace("~1", "/").replace("~0", "~")
         if isinstance(here, list):
             index = int(part) if part.isdigit() else len(here)
-            key = _merge_key(*[side for side in (here, there) if isinstance(side, list)])
+            key = merge_key(*[side for side in (here, there) if isinstance(side, list)])
             if index >= len(here):
                 return tuple(path)
             item = here[index]
             path.append(f"[{key}={item[key]}]" if key else f"[{index}]")
-            here, there = item, _look(there, (path[-1],)) if key else None
+            here, there = item, look(there, (path[-1],)) if key else None
         else:
             path.append(part)
             here = here.get(part) if isinstance(here, dict) else None
@@ -280,7 +261,8 @@ def _pointer(pointer: str, live: Any, after: Any = None) -> Path:
     return tuple(path)
 
 
-def _merge_key(*lists: list[Any]) -> str:
+def merge_key(*lists: list[Any]) -> str:
+    """Return the key by which the items of these lists can be told apart, "" where there is none."""
     items = [item for one in lists for item in one]
     if not items or not all(isinstance(item, dict) for item in items):
         return ""
@@ -292,25 +274,26 @@ def _merge_key(*lists: list[Any]) -> str:
     return ""
 
 
-def _walk(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]]:
+def walk(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]]:
+    """Yield each place where two values differ, with both sides."""
     if before == after and type(before) is type(after):
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(k for k in after if k not in before)]:
-            yield from _walk((*path, str(key)), before.get(key, MISSING), after.get(key, MISSING))
-    elif isinstance(before, list) and isinstance(after, list) and (key := _merge_key(before, after)):
+            yield from walk((*path, str(key)), before.get(key, MISSING), after.get(key, MISSING))
+    elif isinstance(before, list) and isinstance(after, list) and (key := merge_key(before, after)):
         old = {item[key]: item for item in before}
         new = {item[key]: item for item in after}
         found = False
         for name in [*old, *(n for n in new if n not in old)]:
-            for item in _walk((*path, f"[{key}={name}]"), old.get(name, MISSING), new.get(name, MISSING)):
+            for item in walk((*path, f"[{key}={name}]"), old.get(name, MISSING), new.get(name, MISSING)):
                 found = True
                 yield item
         if not found and before != after:
             yield path, before, after
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old_item, new_item) in enumerate(zip(before, after, strict=True)):
-            yield from _walk((*path, f"[{index}]"), old_item, new_item)
+            yield from walk((*path, f"[{index}]"), old_item, new_item)
     else:
         yield path, before, after
 
@@ -330,7 +313,7 @@ def _leaves(path: Path, value: Any, before: Any, after: Any) -> Iterator[tuple[P
         for item in value:
             rest = {k: v for k, v in item.items() if k != key}
             mark = f"[{key}={item[key]}]"
-            sides = [_look(side, (mark,)) if isinstance(side, list) else None for side in (before, after)]
+            sides = [look(side, (mark,)) if isinstance(side, list) else None for side in (before, after)]
             yield from _leaves((*path, mark), rest or {key: item[key]}, *sides)
     else:
         yield path, MISSING if value is None else value
@@ -339,7 +322,7 @@ def _leaves(path: Path, value: Any, before: Any, after: Any) -> Iterator[tuple[P
 def _shared_key(value: list[Any], before: Any, after: Any) -> str:
     # The key by which the walk over both objects will tell the items apart; without it the list is named as a whole.
     sides = [side for side in (before, after) if isinstance(side, list)]
-    key = _merge_key(*sides) if sides else _merge_key(value)
+    key = merge_key(*sides) if sides else merge_key(value)
     return key if value and all(isinstance(item, dict) and key in item for item in value) else ""
 
 

@@ -11,14 +11,11 @@ from assistant.domain.action import Action
 from assistant.policy.api_path import ApiPath, read_path
 from assistant.policy.classify import BUILT_IN_GROUPS
 from assistant.policy.diff import MISSING, Change
+from assistant.policy.patch import JSON_PATCH, MERGE, STRATEGIC
 from assistant.policy.redact import has_placeholder
 from assistant.policy.summary import applied, each, env_value, is_restart, place_of, switched
 
-_PATCH_TYPES = {
-    "application/strategic-merge-patch+json": "strategic",
-    "application/merge-patch+json": "merge",
-    "application/json-patch+json": "json",
-}
+_PATCH_TYPES: Final = {STRATEGIC: "strategic", MERGE: "merge", JSON_PATCH: "json"}
 _INLINE_BYTES = 2000
 _ROLLED: Final = frozenset({"deployments", "statefulsets", "daemonsets"})
 _SCALED: Final = frozenset({"deployments", "statefulsets", "replicasets", "replicationcontrollers"})
@@ -45,7 +42,7 @@ def kubectl_line(action: Action, body: Any, found: Sequence[Change] = ()) -> str
             words = ["delete", kind, "--all"]
         case "PATCH" if action.content_type.startswith("application/apply-patch"):
             words = ["apply", "--server-side", "-f", "-"]
-        case "PATCH" if applied(found):
+        case "PATCH" if applied(found) and _is_apply(action.content_type, api):
             words = ["apply", "-f", "-"]
         case "PATCH" | "PUT" if special := _special(api, action.target.kind, thing, each(found)):
             words = special
@@ -64,6 +61,11 @@ def kubectl_line(action: Action, body: Any, found: Sequence[Change] = ()) -> str
         case _:
             place, words = [], ["replace" if action.method == "PUT" else "create", "--raw", action.path, "-f", "-"]
     return " ".join(shlex.quote(word) for word in ["kubectl", *place, *words])
+
+
+def _is_apply(content_type: str, api: ApiPath) -> bool:
+    # kubectl sends a merge patch for custom resources only; one that replaces lists of a built-in kind is none of its.
+    return content_type == STRATEGIC or (content_type == MERGE and api.group not in BUILT_IN_GROUPS)
 
 
 def _kind(action: Action, api: ApiPath) -> str:

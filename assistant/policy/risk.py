@@ -7,6 +7,7 @@ from typing import Any, Final
 from assistant.domain.action import RequestClass, RiskLevel
 from assistant.domain.proposal import Check, CheckResult, Risk, Undo
 from assistant.policy.impact import lost_services
+from assistant.policy.loss import list_losses, template_losses
 from assistant.policy.surroundings import Surroundings, at, scaled, template_changes
 
 _ORDER: Final = (RiskLevel.LOW, RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL)
@@ -78,6 +79,7 @@ def _object_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
         recreate = at(around.after, "spec", "strategy", "type") == "Recreate"
         fired.append((RiskLevel.HIGH if recreate else RiskLevel.MEDIUM, "replaces the pods of a workload"))
     if around.live is not None and around.after is not None:
+        fired += _loss_rules(around)
         change = scaled(around)
         if change is not None and change[1] == 0:
             fired.append((RiskLevel.HIGH, "scales to zero"))
@@ -92,6 +94,16 @@ def _object_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
     if around.kind == "NetworkPolicy":
         fired.append((RiskLevel.HIGH, "changes which connections are allowed"))
     return fired + _traffic_rules(around)
+
+
+def _loss_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:
+    # The request may name none of it: a merge patch replaces lists, and a stale manifest the whole object.
+    if around.sub not in ("", "ephemeralcontainers", "resize"):
+        return []
+    fields = template_losses(around.kind, around.live, around.after)
+    entries = list_losses(around.kind, around.live, around.after)
+    fired = [(RiskLevel.HIGH, f"removes fields of the pod template: {fields}")] if fields else []
+    return fired + ([(RiskLevel.HIGH, f"removes entries or fields of a list: {entries}")] if entries else [])
 
 
 def _traffic_rules(around: Surroundings) -> list[tuple[RiskLevel, str]]:

@@ -18,6 +18,8 @@ RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 HIDDEN: Final = "(hidden)"
 _SHOWN_CHANGES: Final = 3
 _SHOWN_ITEMS: Final = 2
+_SHOWN_REMOVALS: Final = 5
+_LISTED_CHARACTERS: Final = 100
 _VALUE_CHARACTERS: Final = 48
 _PATH_CHARACTERS: Final = 60
 _CONTAINER_LISTS: Final = {
@@ -105,18 +107,91 @@ def is_restart(found: Sequence[Change]) -> bool:
     return [change.path for change in found] == [("spec", "template", "metadata", "annotations", RESTARTED_AT)]
 
 
+def told(found: Sequence[Change]) -> tuple[list[Change], list[Change]]:
+    """Return what is set and what is removed, each as it is told: a map or list that goes whole is one removal."""
+    kept: list[Change] = []
+    removed: list[Change] = []
+    for change in found:
+        parts = each([change])
+        if _is_gone(change.after):
+            # Whole, unless it only names the object.
+            removed += [change] if parts else []
+        else:
+            kept += [part for part in parts if not _is_gone(part.after)]
+            removed += [part for part in parts if _is_gone(part.after)]
+    named = [_without(side, BOOKKEEPING) for side in (kept, removed)]
+    return (named[0], named[1]) if any(named) else (kept, removed)
+
+
+def removals(removed: Sequence[Change]) -> list[tuple[str, str]]:
+    """Return the container ("" outside of one) and the name of each removed thing; limits and requests are resources.
+
+    The same name twice is one thing.
+    """
+    names = [(place.container if place.rest else "", _removed_name(place)) for place in _places(removed)]
+    for container, name in list(names):
+        pair = [(container, f"resources.{kind}") for kind in ("limits", "requests")]
+        if name == "resources.limits" and pair[1] in names:
+            names = [(container, "resources") if item == pair[0] else item for item in names if item != pair[1]]
+    return list(dict.fromkeys(names))
+
+
+def listing(names: Sequence[str], most: int = _SHOWN_REMOVALS) -> str:
+    """Return names in one line; what is too much for it is counted."""
+    shown = list(names[:most])
+    while len(shown) > 1 and sum(map(len, shown)) > _LISTED_CHARACTERS:
+        shown.pop()
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 def summary(found: Sequence[Change], target: Target, verb: str = "change") -> str:
-    """Return one line for what a request changes in `target`; an empty list is said to change nothing."""
-    changes = each(found)
-    if not changes:
+    """Return one line for what a request changes in `target`; an empty list is said to change nothing.
+
+    A line that says one change says the removals beside it, and what it does not say it counts.
+    """
+    kept, removed = told(found)
+    if not kept and not removed:
         return f"{verb} nothing in {target}"
-    if is_restart(changes):
+    if is_restart(kept) and not removed:
         return f"restart {target}"
-    if len(changes) == 1:
-        return _one(changes[0], target)
-    shown = "; ".join(_short(change, target.kind) for change in changes[:_SHOWN_CHANGES])
-    more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
-    return f"{verb} {target}: {shown}{more}"
+    if len(kept) + len(removed) == 1:
+        return _one((kept or removed)[0], target)
+    gone = removals(removed)
+    if not kept:
+        inside = {(place.containers, place.container) for place in _places(removed) if place.rest}
+        if len(inside) == 1 and all(place.rest for place in _places(removed)) and (home := inside.pop())[1]:
+            names, where = [name for _, name in gone], f"{_CONTAINER_LISTS[home[0]]} {home[1]} in {target}"
+        else:
+            names, where = [" ".join(part for part in pair if part) for pair in gone], str(target)
+        return f"remove {listing(names)} from {where}"
+    if len(kept) == 1:
+        return f"{_one(kept[0], target)}, and removes {listing(_beside(gone, place_of(kept[0].path).container))}"
+    most = _SHOWN_CHANGES - bool(gone)
+    lines = [_short(change, target.kind) for change in kept[:most]]
+    lines += [f"removes {listing(_beside(gone, ''))}"] if gone else []
+    lines += [f"and {len(kept) - most} more"] if len(kept) > most else []
+    return f"{verb} {target}: {'; '.join(lines)}"
+
+
+def with_removals(line: str, found: Sequence[Change]) -> str:
+    """Return a line that says something of the whole request, with what the request removes."""
+    gone = removals(told(found)[1])
+    return f"{line}, and removes {listing(_beside(gone, ''))}" if gone else line
+
+
+def _beside(gone: Sequence[tuple[str, str]], container: str) -> list[str]:
+    return [name if home in ("", container) else f"{home} {name}" for home, name in gone]
+
+
+def _places(removed: Sequence[Change]) -> list[Place]:
+    return [place_of(change.path) for change in removed]
+
+
+def _removed_name(place: Place) -> str:
+    if not place.rest:
+        return _clip(f"{_CONTAINER_LISTS.get(place.containers, 'whole object')} {place.container}".rstrip())
+    return _clip(_what(place))
 
 
 def _apart(change: Change) -> list[Change]:
@@ -177,8 +252,6 @@ def _short(change: Change, kind: str) -> str:
     inside = f"{place.container} " if place.container else ""
     whole = f"{_CONTAINER_LISTS.get(place.containers, 'whole object')} {place.container}".rstrip()
     what = inside + _what(place) if place.rest else whole
-    if _is_gone(change.after):
-        return f"{what} removed"
     if moved := _moved(change):
         return inside + "; ".join(moved)
     values = _values(change, kind).removeprefix(": ")

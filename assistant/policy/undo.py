@@ -9,11 +9,11 @@ from assistant.domain.action import Action
 from assistant.domain.proposal import Undo
 from assistant.domain.target import Target
 from assistant.policy.api_path import ApiPath
+from assistant.policy.patch import JSON_PATCH
 from assistant.policy.redact import redact_object
 from assistant.policy.removal import propagation
 from assistant.policy.surroundings import Obj, Surroundings, at, controller_of
 
-_JSON_PATCH: Final = "application/json-patch+json"
 # A name that ends so is not known yet (generateName).
 MADE_BY_SERVER: Final = "*"
 _BOOKKEEPING: Final = [
@@ -122,7 +122,7 @@ def _patched_back(api: ApiPath, target: Target, live: Obj, after: Obj) -> Undo:
         return Undo(_HOLDS_SECRETS)
     body = json.dumps(steps, separators=(",", ":"), ensure_ascii=False)
     text = f"set {target} back to its state before; refused where somebody changed the same fields since"
-    return Undo(text, Action("PATCH", api.path, target, (), _JSON_PATCH, body))
+    return Undo(text, Action("PATCH", api.path, target, (), JSON_PATCH, body))
 
 
 def _own(value: Obj) -> Obj:

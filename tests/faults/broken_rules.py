@@ -12,6 +12,7 @@ API_PATH: Final = "assistant/policy/api_path.py"
 PREPARE: Final = "assistant/gate/prepare.py"
 TABLE: Final = "tests/unit/policy/test_classify.py"
 ATTACKS: Final = "tests/attacks/test_classifier.py"
+LOSSY: Final = "tests/gate/test_lossy.py"
 CLIENT: Final = "tests/gate/test_holding.py -k AForeign or cannot_dress or dry_run"
 
 MUTANTS: Final = (
@@ -56,5 +57,15 @@ MUTANTS: Final = (
     Mutant("YAML aliases pass", PREPARE, "if isinstance(event, yaml.AliasEvent):", "if False:", "tests/attacks/test_request_bodies.py"),
     Mutant("a change goes without its version", PREPARE, 'metadata.setdefault("resourceVersion", version)', "pass"),
     Mutant("a delete goes without its conditions", PREPARE, 'options["preconditions"] = conditions', "pass"),
+    Mutant("what a replaced list drops is the server's", "assistant/policy/patch.py", "elif method == \"PATCH\" and media_type == MERGE", "elif method == \"\" and media_type == MERGE", LOSSY),
+    Mutant("what the server adds to a JSON patch is ours", "assistant/policy/patch.py", "media_type == JSON_PATCH and isinstance", "False and isinstance", LOSSY),
+    Mutant("what a stale manifest drops is the server's", "assistant/policy/patch.py", 'if method == "PUT" and', "if False and", LOSSY),
+    Mutant("a list without a merge key is merged", "assistant/policy/origin.py", "and key not in MERGED_LISTS and", "and False and", LOSSY),
+    Mutant("a title hides what goes", "assistant/policy/summary.py", ", and removes {listing(_beside(gone, place_of(kept[0].path).container))}\"", "\"", LOSSY),
+    Mutant("a lossy change is an ordinary one", "assistant/policy/risk.py", "        fired += _loss_rules(around)\n", "", LOSSY),
+    Mutant(
+        "a command that keeps the fields stands for a patch that drops them", "assistant/gate/changed.py",
+        "if c.origin is LineOrigin.OURS]\n        return self.redactor", "if c.path[-1] == \"image\"]\n        return self.redactor", LOSSY,
+    ),
     Mutant("a change goes without its uid", PREPARE, 'metadata.setdefault("uid", uid)', "pass"),
 )  # fmt: skip

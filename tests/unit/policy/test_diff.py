@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from assistant.domain.proposal import LineOrigin
-from assistant.policy.diff import MISSING, Change, asked, changes, diff_lines, pointer_asked
+from assistant.policy.diff import MISSING, Change, asked, changes, diff_lines, named
+from assistant.policy.origin import told_apart
+from assistant.policy.patch import stepped
 
 OURS, SERVER, HIDDEN = LineOrigin.OURS, LineOrigin.SERVER, LineOrigin.HIDDEN
 CONTAINERS = ("spec", "template", "spec", "containers")
@@ -27,9 +29,12 @@ def live() -> dict[str, Any]:
 
 
 def told(body: Any, before: Any, after: Any) -> dict[tuple[str, ...], list[tuple[LineOrigin, Any, Any]]]:
-    wanted = pointer_asked(body, before, after) if isinstance(body, list) else asked(body, before, after)
+    wanted = {} if isinstance(body, list) else asked(body, before, after)
     found: dict[tuple[str, ...], list[tuple[LineOrigin, Any, Any]]] = {}
-    for change in changes(before, after, frozenset(wanted), wanted):
+    parts = changes(before, after, frozenset(wanted), wanted)
+    if isinstance(body, list):
+        parts = told_apart(before, stepped(before, body), after, named(body, before))
+    for change in parts:
         found.setdefault(change.path, []).append((change.origin, change.before, change.after))
     return found
 

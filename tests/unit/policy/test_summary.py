@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from assistant.domain.action import Action
 from assistant.domain.proposal import LineOrigin
 from assistant.domain.target import Target
-from assistant.policy.diff import Change, changes, leaves, pointer_paths, requested
+from assistant.policy.diff import Change, changes, leaves, requested
 from assistant.policy.kubectl import kubectl_line
+from assistant.policy.origin import told_apart
 from assistant.policy.summary import summary
 
 WEB = Target("apps/v1", "Deployment", "shop", "web")
@@ -55,7 +56,7 @@ def changed(before: dict[str, Any], path: str, value: Any) -> list[Change]:
         del here[last]
     else:
         here[last] = value
-    return changes(before, after, pointer_paths([{"op": "replace", "path": path, "value": value}], before))
+    return told_apart(before, after, after)
 
 
 INSIDE = "/spec/template/spec/containers/0"
