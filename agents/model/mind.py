@@ -112,6 +112,10 @@ class ModelMind:
         fixes = next((each.fixes for each in conclusion.remedies if each.id == denied), ())
         return tuple(replace(each, fixes=fixes) for each in outcome.remedies)
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        """Return the expert's: it has looked."""
+        return self._expert.next_link(conclusion, remedy, proposal)
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> Verified:

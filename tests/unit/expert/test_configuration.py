@@ -275,6 +275,21 @@ def test_the_name_that_the_log_gives_a_value_comes_before_others_beside_it() -> 
     assert "PRICING_SCHEMA=v3" in top.summary
 
 
+def test_a_value_that_the_log_asks_for_and_that_is_set_is_not_called_refused() -> None:
+    box = container(envFrom=[{"configMapRef": {"name": "settings"}}])
+    config = thing("ConfigMap", "settings", data={"PRICING_SCHEMA": "v3"})
+    top = scan(crash("RuntimeError: web 2.4 requires PRICING_SCHEMA=v3 (new)", config, box=box)).roots[0].draft
+    assert "not accepted" not in top.summary and "started before" in top.summary
+    assert "Restart" in top.fixes[0].title
+
+
+def test_a_value_that_must_be_another_one_is_still_refused() -> None:
+    box = container(envFrom=[{"configMapRef": {"name": "settings"}}])
+    config = thing("ConfigMap", "settings", data={"TIMEOUT": "30"})
+    top = scan(crash("fatal: TIMEOUT=30 must be a duration", config, box=box)).roots[0].draft
+    assert "not accepted" in top.summary
+
+
 REFUSED = {
     "postgres": (
         'psycopg2.OperationalError: connection to server at "db" (10.96.0.9), port 5432 failed: '
