@@ -25,12 +25,13 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
     gate = parts.gate
     conclusion = convert(Conclusion, state["conclusion"])
     tried = list(state.get("tried", []))
+    applied, unfixed = state.get("applied", []), state.get("unfixed", [])
     feedback = state.get("feedback", "")
     changed: dict[str, Any] = {}
     if gate is not None and feedback:
         conclusion, changed = await _revised(conclusion, state, feedback, parts)
     while gate is not None:
-        remedy = choose(conclusion.remedies, tried, state.get("applied", []))
+        remedy = choose(conclusion.remedies, tried, applied, unfixed)
         if remedy is None or remedy.action is None:
             break
         if len(tried) >= parts.limits.proposals:
@@ -40,6 +41,9 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
         if feedback:
             parts.recorder.emit(Noted(f"Denied ({feedback}). The next suggestion: {remedy.title}."))
             feedback = ""
+        elif failed := [each.id for each in conclusion.remedies if _in_vain(each, remedy, applied, unfixed)]:
+            text = f"{' and '.join(failed)} did not mend it and is still in, with its way back on offer."
+            parts.recorder.emit(Noted(f"{text} The next suggestion: {remedy.title}."))
         tried.append(remedy.id)
         # From the state, never from a clock or chance: run again after a crash, it is the same open proposal.
         key = f"{parts.turn.thread}.{remedy.id}.{state.get('voided', 0)}"
@@ -54,7 +58,7 @@ async def executor(state: TurnState, runtime: Runtime[Parts]) -> Command[Literal
         return Command(update=changed | update, goto="approval")
     if feedback:
         parts.recorder.emit(Noted(f"Denied ({feedback}). There is no other suggestion; say what you want instead."))
-    return Command(update=changed | {"tried": tried, "feedback": ""}, goto="settle")
+    return Command(update=changed | {"tried": tried, "feedback": "", "exhausted": True}, goto="settle")
 
 
 async def _revised(
@@ -74,16 +78,36 @@ async def _revised(
     return revised, {"conclusion": to_builtins(revised)}
 
 
-def choose(remedies: tuple[Remedy, ...], tried: list[str], applied: list[str]) -> Remedy | None:
-    """Return the next remedy to propose: untried, its forerunner applied, for something not yet dealt with."""
-    dealt = {finding for remedy in remedies if remedy.id in applied for finding in remedy.fixes}
+def choose(
+    remedies: tuple[Remedy, ...], tried: list[str], applied: list[str], unfixed: list[str] | None = None
+) -> Remedy | None:
+    """Return the next remedy to propose: untried, its forerunner applied, for something not yet dealt with.
+
+    A finding is dealt with once a change for it is in, unless that was seen not to have helped (`unfixed`).
+    """
+    done = [remedy for remedy in remedies if remedy.id in applied]
+    dealt = {finding for remedy in done for finding in remedy.fixes} - set(unfixed or [])
+    sent = {(_request(remedy), finding) for remedy in done for finding in remedy.fixes}
     for remedy in remedies:
         if remedy.action is None or remedy.id in tried or (remedy.after and remedy.after not in applied):
             continue
         # The next link of a chain fixes the same finding as the link before it; an alternative would fix it twice.
-        if remedy.after or not set(remedy.fixes) <= dealt or not remedy.fixes:
+        if remedy.after:
+            return remedy
+        again = any((_request(remedy), finding) in sent for finding in remedy.fixes)
+        if not remedy.fixes or not (set(remedy.fixes) <= dealt or again):
             return remedy
     return None
+
+
+def _request(remedy: Remedy) -> tuple[str, str, str]:
+    """Return what two suggestions have in common that would send the same bytes to the same place."""
+    return (remedy.action.method, remedy.action.path, remedy.action.body) if remedy.action else ("", "", remedy.id)
+
+
+def _in_vain(one: Remedy, proposed: Remedy, applied: list[str], unfixed: list[str]) -> bool:
+    """Say whether a change is in for what another one is proposed for now, and did not help."""
+    return one.id in applied and bool(set(one.fixes) & set(proposed.fixes) & set(unfixed)) and not proposed.after
 
 
 def origin(remedy: Remedy, conclusion: Conclusion, parts: Parts) -> Origin:

@@ -11,6 +11,7 @@
                   └──────────── verify ◄──────── apply ───► settle: failed, unknown
 
  settle ─► end: what could not be told while another change was to come is judged now
+        └► executor: it did not help, and there is an alternative
 ```
 """
 

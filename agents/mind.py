@@ -68,6 +68,13 @@ class Mind(Protocol):
         """
         ...
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        """Return the change without which an applied one cannot be told to have helped, as a link after `remedy`.
+
+        Asked once `verify` could not tell about `proposal`; None where nothing but time is missing.
+        """
+        ...
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> Verified:

@@ -62,6 +62,10 @@ class RecordedMind:
         """Return nothing: all that was suggested is in the conclusion."""
         return ()
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        """Return nothing: a recording has no pods that could be started again."""
+        return None
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> Verified:

@@ -31,6 +31,8 @@ class TurnState(TypedDict, total=False):
     tried: list[str]
     applied: list[str]
     unclear: list[list[str]]
+    unfixed: list[str]
+    exhausted: bool
     voided: int
     remedy: str
     proposal: str

@@ -9,15 +9,19 @@ from datetime import datetime
 from agents.expert.answer import answer
 from agents.expert.catalogue import SUBJECTS, Subject
 from agents.expert.causes import ODD_OBJECTS, Scan, drafts_of, scan
-from agents.expert.draft import Draft, Level
+from agents.expert.draft import Draft
+from agents.expert.healing import identity, judge, touched_by
 from agents.expert.hushed import Hushed
-from agents.expert.numbering import evidence_of, findings_of, outside_of, remedies_of
+from agents.expert.numbering import evidence_of, findings_of, next_remedy, outside_of, remedies_of
 from agents.expert.question import asks_for_the_other, remark
 from agents.expert.reading import abroad_of, logs_of, reads_of
+from agents.expert.remedies import restart
+from agents.expert.runs import Since, since
+from agents.expert.workload import Workload
 from agents.mind import Conclusion
 from assistant.domain.action import Remedy
 from assistant.domain.event import Healing, ToolEnded, ToolStarted, Verified
-from assistant.domain.finding import Finding, Role, Verdict
+from assistant.domain.finding import Finding, Role
 from assistant.domain.plan import Step
 from assistant.domain.ports import Clock, Recorder, Turn
 from assistant.domain.view import ClusterView
@@ -41,6 +45,8 @@ class ExpertMind:
         self._logs: tuple[ClusterView, datetime, list[tuple[str, str, str, bool]]] | None = None
         self._touched: dict[tuple[str, str], frozenset[str]] = {}
         self._told: dict[int, str] = {}
+        self._changes: dict[str, Since] = {}
+        self._behind: dict[str, Workload | None] = {}
 
     @property
     def name(self) -> str:
@@ -102,12 +108,24 @@ class ExpertMind:
         """Return nothing: all that rules can suggest is in the conclusion already."""
         return ()
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        """Return the restart without which a change does not reach the pods; None where they do not wait for one."""
+        workload = self._behind.get(proposal)
+        change = self._changes.get(proposal)
+        fix = restart(self._reader.view, workload) if workload is not None else None
+        if fix is None or workload is None or change is None:
+            return None
+        if f"{change.target.kind}/{change.target.namespace}/{change.target.name}" == workload.thing.key:
+            return None  # its pods are replaced by the change itself
+        return next_remedy(fix, conclusion.remedies, remedy)
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = VERIFY_SECONDS
     ) -> Verified:
         """Read again until the finding is gone and what it touched is well, at most `patience_seconds`.
 
-        FIXED only on evidence; reads that fail to the end are CANNOT_TELL. All of it is one tool call in the log.
+        FIXED only on evidence; reads that fail to the end are CANNOT_TELL, and so is what only runs of before the
+        change speak against. All of it is one tool call in the log.
         """
         call, started = recorder.new_call(), self._clock.monotonic()
         place = turn.namespace or finding.target.namespace or "all"
@@ -126,7 +144,8 @@ class ExpertMind:
             recorder.emit(ToolEnded(call, False, "broken off", self._clock.monotonic() - started))
             raise
         # Judged once more from what was read last, so that the evidence of this verdict alone is on record.
-        verified = self._judged(turn, finding, proposal, recorder) if verified.healing in SEEN else verified
+        seen = verified.healing in SEEN or self._behind.get(proposal) is not None
+        verified = self._judged(turn, finding, proposal, recorder) if seen else verified
         times = "once" if looks == 1 else f"{looks} times"
         recorder.emit(ToolEnded(call, True, f"{verified.healing.value}, read {times}", seconds))
         return verified
@@ -136,18 +155,26 @@ class ExpertMind:
             self._reader.refresh(turn.namespace or finding.target.namespace)
             await self._read_all(self._reader.view.namespace, recorder)
         except ClusterError as error:
+            self._behind[proposal] = None
             return Verified(proposal, Healing.CANNOT_TELL, f"The cluster could not be read: {error.meaning}")
+        if proposal not in self._changes:
+            known = recorder.case.proposal(proposal)
+            target = known.proposal.action.target if known is not None else finding.target
+            version = known.outcome.resource_version if known is not None and known.outcome is not None else ""
+            self._changes[proposal] = since(self._reader.view, target, version)
         return self._judged(turn, finding, proposal, recorder)
 
     def _judged(self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
         view = self._reader.view
         result = scan(view, turn.question)
         touched = self._touched.get(identity(finding), frozenset())
-        healing, text, evidence = judge(result, finding, touched, recorder)
+        said = judge(view, result, finding, touched, self._changes.get(proposal), recorder)
+        self._behind[proposal] = said.behind
         now = view.find(finding.target.kind, finding.target.namespace, finding.target.name)
-        if healing is Healing.FIXED and now is not None:
+        evidence = said.evidence
+        if said.healing is Healing.FIXED and now is not None:
             evidence = (recorder.cite(view.cite(now, finding.field, "metadata.resourceVersion")).id,)
-        return Verified(proposal, healing, text, evidence)
+        return Verified(proposal, said.healing, said.text, evidence)
 
     async def _read_all(self, namespace: str, recorder: Recorder) -> None:
         for subject in SUBJECTS:
@@ -190,48 +217,3 @@ def conclusion(result: Scan, recorder: Recorder, namespace: str, said: str = "")
 def key_of_target(draft: Draft) -> str:
     """Return the key of the object that a draft would change."""
     return f"{draft.target.kind}/{draft.target.namespace}/{draft.target.name}"
-
-
-def identity(finding: Finding) -> tuple[str, str]:
-    """Return what a finding is recognised by in a later scan."""
-    return finding.category, f"{finding.target.kind}/{finding.target.namespace}/{finding.target.name}"
-
-
-def touched_by(result: Scan) -> dict[tuple[str, str], frozenset[str]]:
-    """Return for each claim the keys of all objects that it is about or that follow from it, through the graph."""
-    by_rank = {c.rank: c for c in result.claims}
-    found = {}
-    for claim in result.claims:
-        keys = claim.draft.about | claim.draft.explains
-        for rank in claim.explains:
-            keys |= by_rank[rank].draft.about
-        target = claim.draft.target
-        found[(claim.draft.category, f"{target.kind}/{target.namespace}/{target.name}")] = keys
-    return found
-
-
-def judge(
-    result: Scan, finding: Finding, touched: frozenset[str], recorder: Recorder
-) -> tuple[Healing, str, tuple[str, ...]]:
-    """Say whether a finding is gone: neither it is left nor anything that keeps what it touched unwell.
-
-    With nothing known of what it touched (another process found it), whatever is unwell in its namespace counts.
-    """
-    category, key = identity(finding)
-    for claim in result.claims:
-        draft = claim.draft
-        starting = draft.note and draft.level is Level.CALLER
-        if draft.note and not starting:
-            continue
-        own = f"{draft.target.kind}/{draft.target.namespace}/{draft.target.name}" == key
-        if own and draft.category == category:
-            return Healing.NOT_FIXED, f"Still so: {draft.summary}", evidence_of(draft, recorder.cite)
-        stable = {k for k in draft.about if not k.startswith("Pod/")}
-        near = bool(stable & touched) if touched else draft.target.namespace == finding.target.namespace
-        if own or near:
-            text = f"The change is in, but not all is well yet: {draft.summary}"
-            return Healing.NOT_FIXED, text, evidence_of(draft, recorder.cite)
-    if result.verdict is Verdict.UNDETERMINED and result.gaps:
-        return Healing.CANNOT_TELL, f"The cluster cannot be seen well enough: {result.gaps[0]}", ()
-    good = "; ".join(result.checked[:3])
-    return Healing.FIXED, f"The fault is gone. {good}." if good else "The fault is gone.", ()

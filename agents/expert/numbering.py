@@ -92,3 +92,20 @@ def remedies_of(scan: Scan, findings: tuple[Finding, ...]) -> tuple[Remedy, ...]
             )
             before = name
     return tuple(remedies)
+
+
+def next_remedy(fix: Fix, remedies: tuple[Remedy, ...], before: Remedy) -> Remedy:
+    """Return a fix as the link that follows a remedy, with an id of its own."""
+    numbers = [int(each.id[1:]) for each in remedies if each.id[1:].isdigit()]
+    return Remedy(
+        f"A{max(numbers, default=0) + 1}",
+        fix.title,
+        before.fixes,
+        fix.risk,
+        fix.action,
+        fix.kubectl,
+        fix.undo,
+        fix.reason,
+        fix.outside,
+        before.id,
+    )

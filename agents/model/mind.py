@@ -143,6 +143,10 @@ class ModelMind:
         said = result.evidence.id if result.evidence else result.text
         recorder.emit(ToolEnded(number, result.ok, said, self._clock.monotonic() - began, len(result.body)))
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        """Return the expert's: it has looked."""
+        return self._expert.next_link(conclusion, remedy, proposal)
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> Verified:

@@ -26,3 +26,12 @@ def quote_of(raw: Mapping[str, Any], path: str) -> str:
         return ""
     shown = " ".join(json.dumps(value, indent=2, ensure_ascii=False, default=str).split())
     return (f'"{name}": {shown}' if name else shown)[:QUOTE_LIMIT]
+
+
+def emptiness_of(raw: Mapping[str, Any], path: str) -> str:
+    """Return `"endpoints": null` for a field that stands there and holds nothing; "" where it is missing or full."""
+    head, _, name = path.rpartition(".")
+    above = dig(raw, head)[1] if head else raw
+    if not isinstance(above, Mapping) or name not in above or above[name]:
+        return ""
+    return f'"{name}": {json.dumps(above[name], ensure_ascii=False)}'

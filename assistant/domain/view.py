@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from assistant.domain.evidence import Citation
-from assistant.domain.quoting import body_of, quote_of
+from assistant.domain.quoting import body_of, emptiness_of, quote_of
 from assistant.domain.raw import mapping, rows, text
 from assistant.domain.target import Target
 from assistant.domain.thing import LONG_AGO, Kept, KeptThing, Recent, Thing, key_of, when
@@ -337,9 +337,17 @@ class ClusterView:
         return kept
 
     def cite(self, thing: Thing, *paths: str) -> Citation:
-        """Quote an object at these paths; the body is the whole object without managedFields."""
-        quote = " … ".join(dict.fromkeys(q for q in (quote_of(thing.raw, p) for p in paths) if q))
-        return Citation(thing.request, quote or quote_of(thing.raw, "metadata.name"), body_of(thing.raw), thing.target)
+        """Quote an object at these paths; the body is the whole object without managedFields.
+
+        Where that leaves its name alone, the namespace is quoted as well: a name says little without it. A field that
+        stands there and is empty is quoted as such.
+        """
+        raw = thing.raw
+        quotes = dict.fromkeys(q for q in (quote_of(raw, p) or emptiness_of(raw, p) for p in paths) if q)
+        name = quote_of(raw, "metadata.name")
+        if not quotes or list(quotes) == [name]:
+            quotes = dict.fromkeys(q for q in (name, quote_of(raw, "metadata.namespace")) if q)
+        return Citation(thing.request, " … ".join(quotes), body_of(raw), thing.target)
 
     def cite_log(self, log: Log, *lines: str) -> Citation:
         """Quote lines of a log; the body is the log as it was read."""

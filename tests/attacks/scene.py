@@ -293,6 +293,9 @@ class ObedientMind:
         )
         return Conclusion(Verdict.FAULT, found, remedies, said, (said,))
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        return None
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> ev.Verified:

@@ -158,6 +158,9 @@ class LeakyMind:
         )
         return Conclusion(Verdict.FAULT, found, remedies, "\n\n".join(texts), tuple(texts))
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        return None
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> ev.Verified:

@@ -70,6 +70,21 @@ async def test_wrong_fix_does_not_heal(shop: Client, clock: HandClock) -> None:
     assert shop.server.healing is not None and not shop.server.healing.healed
 
 
+@pytest.mark.parametrize(("value", "healed"), [("v3", True), ("v2", False)])
+async def test_a_variable_may_be_set_where_the_container_takes_its_environment_from(
+    serve: Start, connect: Callable[[RecordedCluster], Client], clock: HandClock, value: str, healed: bool
+) -> None:
+    folder = PRACTICE / "stuck-release"
+    settings = {"after": folder / "after.tar.gz", "heals_when": folder / "heals_when.yaml", "heal_seconds": (1.0, 3.0)}
+    client = connect(await serve(bundle=folder / "bundle.tar.gz", **settings))
+    place = "/api/v1/namespaces/order-history"
+    body = {"data": {"PRICING_SCHEMA": value}}
+    media = "application/merge-patch+json"
+    assert (await client("PATCH", f"{place}/configmaps/history-settings", body, media=media)).status == 200
+    clock.pass_seconds(3.1)
+    assert all(ready((await client("GET", f"{place}/pods")).json["items"])) is healed
+
+
 async def test_dry_run_of_the_right_fix_does_not_heal(shop: Client, clock: HandClock) -> None:
     answer = await shop("PATCH", f"{IMAGE}?dryRun=All", image("5.12.1"), media="application/strategic-merge-patch+json")
     assert answer.status == 200

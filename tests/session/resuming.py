@@ -87,6 +87,9 @@ class Mind:
         assert len(found) == 2
         return Conclusion(Verdict.FAULT, (FINDING,), (REMEDY,), "The image does not exist.")
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        return None
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> ev.Verified:

@@ -47,6 +47,9 @@ class ScriptedMind:
     async def conclude(self, turn: Turn, found: tuple[Finding, ...], recorder: Recorder) -> Conclusion:
         return Conclusion(Verdict.FAULT, found[:1], (REMEDY,), "The image does not exist [E1].")
 
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        return None
+
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
     ) -> ev.Verified:

@@ -84,6 +84,7 @@ class Mind:
         self.looked: list[str] = []
         self.verified: list[str] = []
         self.healings: list[ev.Healing] = []
+        self.links: dict[str, Remedy] = {}
         self.running = self.most = 0
         self.both = asyncio.Event()
         self.block: asyncio.Event | None = None
@@ -123,6 +124,9 @@ class Mind:
         self.found = found
         more = self.more.pop(0) if self.more else ()
         return Conclusion(Verdict.FAULT, self.findings, self.remedies, "The image does not exist [E1].", (), more)
+
+    def next_link(self, conclusion: Conclusion, remedy: Remedy, proposal: str) -> Remedy | None:
+        return self.links.pop(remedy.id, None)
 
     async def verify(
         self, turn: Turn, finding: Finding, proposal: str, recorder: Recorder, patience_seconds: float = 60.0
@@ -304,6 +308,87 @@ async def test_a_change_that_was_unclear_is_judged_when_the_turn_ends_without_th
     second = await it.resume(first, ProposalState.APPROVED)
     assert await it.resume(second, answer) is None
     assert healings_of(it, first.proposal) == [ev.Healing.CANNOT_TELL, ev.Healing.NOT_FIXED]
+
+
+def remedy_of(it: Bench, pause: Pause | None) -> str:
+    assert pause is not None
+    return it.gate.held[pause.proposal][0].origin.remedy
+
+
+def notes_of(it: Bench) -> list[str]:
+    return [item.text for item in it.recorder.all(ev.Noted) if isinstance(item, ev.Noted)]
+
+
+async def test_after_a_change_that_did_not_help_the_alternative_is_proposed(bench: Callable[..., Bench]) -> None:
+    it = bench()
+    it.mind.remedies = (SECOND, REMEDY)
+    it.mind.healings = [ev.Healing.NOT_FIXED]
+    first = await it.run()
+    assert remedy_of(it, first) == "A2"
+    second = await it.resume(first, ProposalState.APPROVED)
+    assert remedy_of(it, second) == "A1"
+    assert any("A2 did not mend" in text and "still in" in text for text in notes_of(it))
+    assert await it.resume(second, ProposalState.APPROVED) is None
+    assert it.gate.sent == [first.proposal if first else "", second.proposal if second else ""]
+
+
+@pytest.mark.parametrize("healing", [ev.Healing.FIXED, ev.Healing.CANNOT_TELL])
+async def test_the_alternative_waits_while_a_change_may_still_help(
+    bench: Callable[..., Bench], healing: ev.Healing
+) -> None:
+    it = bench()
+    it.mind.remedies = (REMEDY, SECOND)
+    it.mind.healings = [healing]
+    assert await it.resume(await it.run(), ProposalState.APPROVED) is None
+    assert len(it.gate.held) == 1
+
+
+async def test_an_alternative_that_is_the_same_request_is_not_proposed_again(bench: Callable[..., Bench]) -> None:
+    it = bench()
+    it.mind.remedies = (REMEDY, replace(SECOND, action=REMEDY.action))
+    it.mind.healings = [ev.Healing.NOT_FIXED]
+    assert await it.resume(await it.run(), ProposalState.APPROVED) is None
+    assert len(it.gate.held) == 1
+
+
+async def test_a_change_that_the_pods_have_not_seen_is_followed_by_the_restart(bench: Callable[..., Bench]) -> None:
+    it = bench()
+    it.mind.remedies = (REMEDY, SECOND)
+    it.mind.healings = [ev.Healing.CANNOT_TELL, ev.Healing.FIXED, ev.Healing.FIXED]
+    it.mind.links = {"A1": replace(SECOND, id="A3", title="restart it", after="A1", action=patch("again"))}
+    first = await it.run()
+    restart = await it.resume(first, ProposalState.APPROVED)
+    assert remedy_of(it, restart) == "A3"
+    assert [remedy.id for remedy in it.recorder.case.remedies] == ["A1", "A3", "A2"]
+    assert await it.resume(restart, ProposalState.APPROVED) is None
+    assert first is not None and restart is not None
+    assert healings_of(it, first.proposal) == [ev.Healing.CANNOT_TELL, ev.Healing.FIXED]
+    assert healings_of(it, restart.proposal) == [ev.Healing.FIXED]
+    assert len(it.gate.held) == 2
+
+
+async def test_the_alternative_comes_when_the_restart_has_shown_that_the_change_did_not_help(
+    bench: Callable[..., Bench],
+) -> None:
+    it = bench()
+    it.mind.remedies = (REMEDY, SECOND)
+    it.mind.healings = [ev.Healing.CANNOT_TELL, ev.Healing.NOT_FIXED]
+    it.mind.links = {"A1": replace(SECOND, id="A3", after="A1", action=patch("again"))}
+    restart = await it.resume(await it.run(), ProposalState.APPROVED)
+    assert remedy_of(it, await it.resume(restart, ProposalState.APPROVED)) == "A2"
+
+
+async def test_one_of_two_changes_that_turns_out_not_to_have_helped_brings_its_alternative(
+    bench: Callable[..., Bench],
+) -> None:
+    it = bench()
+    two_faults(it)
+    it.mind.remedies = (*it.mind.remedies, replace(SECOND, id="A3", action=patch("shop/web:4"), fixes=("F1",)))
+    it.mind.healings = [ev.Healing.NOT_FIXED, ev.Healing.FIXED, ev.Healing.NOT_FIXED]
+    first = await it.run()
+    second = await it.resume(first, ProposalState.APPROVED)
+    assert [remedy_of(it, first), remedy_of(it, second)] == ["A1", "A2"]
+    assert remedy_of(it, await it.resume(second, ProposalState.APPROVED)) == "A3"
 
 
 async def test_a_void_proposal_is_renewed_but_not_for_ever(bench: Callable[..., Bench]) -> None:

@@ -8,6 +8,7 @@ from agents.expert import logs
 from agents.expert.analyzers import arguments, files, names, permissions, values
 from agents.expert.analyzers.values import before, make
 from agents.expert.draft import Draft, Fix
+from agents.expert.lacking import lacking
 from agents.expert.logs import Complaint, complaint, last_words
 from agents.expert.remedies import json_patch, nearest, outside, pointer, restart, set_data
 from agents.expert.settings import Setting, settings_of
@@ -20,13 +21,6 @@ LOUD = re.compile(
     r"\b(error|fatal|panic|exception|fail(ed|ure)?|traceback|denied|refused|timed? ?out)\b", re.IGNORECASE
 )
 """Words of a log that ended with code 0 and still has something to complain about."""
-LACKS = re.compile(
-    r"missing|require|not set|unset|undefined|not defined|must (be|specify|provide|have)|unbound|not (found|specified|"
-    r"provided|present|configured)|KeyError|environ|\benv\b|null|placeholder|NotPresent|specify|absent|need|no value|"
-    r"empty|fehlt|manquant",
-    re.IGNORECASE,
-)
-"""Words of a line that misses a variable; without one of them a word in capitals is an error code."""
 
 
 def cause(view: ClusterView, workload: Workload, container: Container) -> Draft | None:
@@ -65,16 +59,9 @@ def _required(
     """Name the variable that the log misses and that nothing sets; a near miss in a ConfigMap is the likelier fault."""
     have = {s.name for s in settings}
     declared = {text(e.get("name")) for e in rows(container.spec.get("env"))}
-    lacking = [
-        v
-        for line, around in said.pairs
-        if LACKS.search(around)
-        for v in [*logs.VARIABLE.findall(line), *logs.quoted_in(line)]
-        if v not in have | declared and re.fullmatch(r"[A-Z][A-Z0-9_]{2,}", v) and not v.startswith("ERR_")
-    ]
-    if not lacking:
+    name = next((word for word in lacking(said) if word not in have | declared), "")
+    if not name:
         return None
-    name = lacking[0]
     value = {m["name"]: m["value"] for m in logs.ASSIGNED.finditer(said.text)}.get(name, "")
     thing, fixes = workload.thing, list[Fix]()
     undo = before(view, workload)

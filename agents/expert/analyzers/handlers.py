@@ -194,26 +194,31 @@ def _path(probe: Probe) -> Verdict | None:
     cited = probe.cite(place, next(iter(answered), None))
     if line is not None:
         cited.append(probe.view.cite_log(line[0], line[1]))
-    fixes = [*_before(probe), *_paths(probe, place, asked)]
+    fixes, shown_by = _paths(probe, place, asked)
+    fixes = [*_before(probe), *fixes]
+    cited += shown_by
     why = f"asks for {asked}, which the application answers with {status}"
     return Verdict(place, why, 0.95, tuple(cited), tuple(fixes))
 
 
-def _paths(probe: Probe, place: str, asked: str) -> list[Fix]:
-    answered = [m[1] or m[3] for _, line in probe.lines if (m := REQUESTED.search(line))]
-    health = [p for p in answered if re.search(r"health|ready|live|ping|status|up", p)]
+def _paths(probe: Probe, place: str, asked: str) -> tuple[list[Fix], list[Citation]]:
+    """Return the fixes that ask for another path, with what speaks for it: a line of the log, or the other probe."""
+    answered = [(m[1] or m[3], log, line) for log, line in probe.lines if (m := REQUESTED.search(line))]
+    health = [each for each in answered if re.search(r"health|ready|live|ping|status|up", each[0])]
     if health:
-        return [probe.set(place, health[-1], f"Probe {health[-1]}", "the log shows that the application answers it")]
+        path, log, line = health[-1]
+        fix = probe.set(place, path, f"Probe {path}", "the log shows that the application answers it")
+        return [fix], [probe.view.cite_log(log, line)]
     spec = probe.container.spec
-    others = [text(mapping(mapping(spec.get(f)).get("httpGet")).get("path")) for f in KINDS.values()]
-    tail = [p for p in PATHS if p != asked and any(o.endswith("z") for o in others if o) == p.endswith("z")]
-    guess = nearest(asked, [p for p in tail if p not in others]) or nearest(asked, PATHS)
-    reason = (
-        "the nearest conventional path in the form that the container's other probe uses; the log does not prove it"
-    )
-    fixes = [probe.set(place, guess, f"Probe {guess}", reason)] if guess else []
+    others = {f: text(mapping(mapping(spec.get(f)).get("httpGet")).get("path")) for f in KINDS.values()}
+    tail = [p for p in PATHS if p != asked and any(o.endswith("z") for o in others.values() if o) == p.endswith("z")]
+    guess = nearest(asked, [p for p in tail if p not in others.values()]) or nearest(asked, PATHS)
+    form = next((f for f, path in others.items() if path and path != asked and f != probe.field), "")
+    reason = "the nearest conventional path"
+    reason += " in the form that the container's other probe uses" if form else ""
+    fixes = [probe.set(place, guess, f"Probe {guess}", f"{reason}; the log does not prove it")] if guess else []
     fixes.append(outside(f"Or let the application answer {asked}", "right if that path was promised"))
-    return fixes
+    return fixes, [probe.view.cite(probe.workload.thing, f"{probe.container.path}.{form}")] if guess and form else []
 
 
 def _command(probe: Probe) -> Verdict | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.remedies import nearest, outside, set_path
 from agents.expert.workload import Container, Workload, previous_good
+from assistant.domain.evidence import Citation
 from assistant.domain.raw import rows, text, texts
 from assistant.domain.view import ClusterView, Thing
 
@@ -54,6 +56,7 @@ def cause(view: ClusterView, workload: Workload, container: Container) -> Draft 
     if pulls:
         cited.append(view.cite(pulls[0], "message"))
     field, why, fixes, sure = _why(view, workload, container, image, message)
+    cited += [where for fix in fixes if (where := source_of(view, offered(fix))) is not None]
     target, keys, level = workload.thing.target, workload.keys, Level.WORKLOAD
     if field.endswith("imagePullSecrets"):
         holder, lacking = _pull_secret(view, workload)
@@ -160,20 +163,59 @@ def split(image: str) -> tuple[str, str]:
 
 def images(view: ClusterView) -> list[str]:
     """Return the images known to exist: of containers that were started, of serving ReplicaSets, and on nodes."""
+    return list(_held(view))
+
+
+def _held(view: ClusterView) -> dict[str, Thing]:
+    """Return every image known to exist, with the first object that shows it."""
     memo = view.memo("images", logs=False)
     if "all" not in memo:
-        found: list[str] = []
+        found: dict[str, Thing] = {}
         for pod in view.all("pods"):
-            found += pod.images
+            found.update((image, pod) for image in pod.images if image not in found)
         for owner in view.all("replicasets.apps"):
             if owner.number("status.readyReplicas"):
-                found += [text(c.get("image")) for c in owner.rows("spec.template.spec.containers")]
+                for spec in owner.rows("spec.template.spec.containers"):
+                    found.setdefault(text(spec.get("image")), owner)
         for node in view.all("nodes"):
             for entry in rows(node.at("status.images")):
-                found += [n for n in texts(entry.get("names")) if "@" not in n]
-        memo["all"] = list(dict.fromkeys(found))
-    result: list[str] = memo["all"]
+                for name in texts(entry.get("names")):
+                    if "@" not in name:
+                        found.setdefault(name, node)
+        memo["all"] = found
+    result: dict[str, Thing] = memo["all"]
     return result
+
+
+def offered(fix: Fix) -> str:
+    """Return the image that a fix would set, "" where it sets none."""
+    steps = json.loads(fix.action.body) if fix.action is not None and fix.action.body else []
+    places = [step for step in steps if isinstance(step, dict) and str(step.get("path", "")).endswith("/image")]
+    return text(places[0].get("value")) if places else ""
+
+
+def source_of(view: ClusterView, image: str) -> Citation | None:
+    """Return where the view shows that an image exists: a container that was started, a revision, a node's list."""
+    thing = _held(view).get(image) or next(
+        (s for s in view.all("replicasets.apps") if image and image in _template(s)), None
+    )
+    if thing is None:
+        return None
+    if thing.kind == "Node":
+        for i, entry in enumerate(rows(thing.at("status.images"))):
+            names = entry.get("names")
+            if isinstance(names, list) and image in names:
+                return view.cite(thing, f"status.images[{i}].names[{names.index(image)}]", "metadata.name")
+    if thing.kind == "Pod":
+        states = thing.rows("status.containerStatuses")
+        place = next((i for i, each in enumerate(states) if each.get("image") == image), -1)
+        return view.cite(thing, f"status.containerStatuses[{place}].image", "metadata.name") if place >= 0 else None
+    place = _template(thing).index(image)
+    return view.cite(thing, f"spec.template.spec.containers[{place}].image", "metadata.name", "status.readyReplicas")
+
+
+def _template(owner: Thing) -> list[str]:
+    return [text(spec.get("image")) for spec in owner.rows("spec.template.spec.containers")]
 
 
 def _other(view: ClusterView, workload: Workload, container: Container, image: str) -> list[Fix]:
@@ -203,13 +245,14 @@ def _other(view: ClusterView, workload: Workload, container: Container, image: s
     same = [i for i in images(view) if split(i)[0] == repository and i != image and i != before]
     near = nearest(image, same)
     if near:
+        on_node = _held(view)[near].kind == "Node"
         fixes.append(
             set_path(
                 thing,
                 field,
                 near,
-                f"Use {near}, the nearest tag that runs in this cluster",
-                f"other pods or nodes hold it; {tag or 'this tag'} is unknown",
+                f"Use {near}, the nearest tag that {'a node holds' if on_node else 'runs in this cluster'}",
+                f"it can be had here, and {tag or 'this tag'} is unknown",
             )
         )
     elif not fixes:

@@ -164,7 +164,7 @@ def _nobody(view: ClusterView, service: Thing, wanted: dict[str, str]) -> list[D
             near.append((likeness, workload, labels))
     slice_ = _slice(view, service)
     cited = [view.cite(service, "spec.selector")] + (
-        [view.cite(slice_, "endpoints", "metadata.name")] if slice_ is not None else []
+        [view.cite(slice_, "endpoints", "metadata.labels['kubernetes.io/service-name']")] if slice_ is not None else []
     )
     fixes: list[Fix] = []
     field, why, best = "spec.selector", "no pod carries these labels", None

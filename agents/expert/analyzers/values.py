@@ -8,7 +8,7 @@ from agents.expert import logs
 from agents.expert.analyzers.names import change
 from agents.expert.draft import Draft, Fix, Level
 from agents.expert.logs import Complaint
-from agents.expert.remedies import outside, roll_back
+from agents.expert.remedies import outside, restart, roll_back
 from agents.expert.settings import Setting
 from agents.expert.workload import Container, Workload, previous_good
 from assistant.domain.evidence import Citation
@@ -84,6 +84,8 @@ def judge(
         best, sure = _in_code(said, plain), 0.75
     if best is None:
         return None
+    if best.value and _asked_for(said, best.name) == best.value:
+        return _unseen(view, workload, best, cited)
     shown = (best.value or "(secret)")[:60]
     fixes = [*_computed(view, workload, best, said, shown), *before(view, workload)]
     if not fixes:
@@ -99,6 +101,25 @@ def judge(
         (*cited, where),
         fixes,
     )
+
+
+def _asked_for(said: Complaint, name: str) -> str:
+    """Return the value that a log asks a variable to have (`requires MODE=nightly`), "" where it asks for none."""
+    asked = rf"""(?:need|requir|expect)\w* (?:\w+ ){{0,3}}["'`]?{re.escape(name)} ?[=:] ?["'`]?([\w./:-]+)"""
+    return next((match[1].rstrip(".:") for match in re.finditer(asked, said.text)), "")
+
+
+def _unseen(view: ClusterView, workload: Workload, setting: Setting, cited: tuple[Citation, ...]) -> Draft:
+    """Return that a setting has the value that the log asks for: it was given after the container had started."""
+    holder = f"{setting.holder.kind} {setting.holder.name}"
+    again = restart(view, workload) if setting.holder is not workload.thing else None
+    fixes = [again] if again is not None else []
+    fixes.append(
+        outside(f"Or wait for the next start of {workload.name()}", "the kubelet tries again within 5 minutes")
+    )
+    why = f"it asks for {setting.name}={setting.value}, which {holder} has by now: its containers started before that"
+    where = view.cite(setting.holder, setting.path)
+    return make(workload, "app-config", setting, setting.path, why, 0.8, (*cited, where), fixes)
 
 
 def _best(said: Complaint, plain: list[Setting]) -> tuple[Setting | None, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents.expert.causes import scan
 from assistant.domain.view import ClusterView
 
 from .cases import Incident, Table, check, check_healthy
@@ -227,6 +228,66 @@ LACKING = {
 def test_a_variable_that_nothing_sets_is_named(name: str) -> None:
     variable = "POSTGRES_PASSWORD" if "postgres" in name else "LICENSE_KEY"
     check(Incident(lambda: crash(LACKING[name]), "app-config", "Deployment/web", f"env[{variable}]"))
+
+
+SHORT_NAMES = {
+    "python": "KeyError: 'DSN'",
+    "node": "Error: Missing required environment variable 'DSN'",
+    "structured": '{"level": "error", "msg": "required setting is missing", "variable": "DSN"}',
+    "prose": "fatal: required key 'DSN' not set",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHORT_NAMES))
+def test_a_short_variable_is_named_where_the_line_speaks_of_settings(name: str) -> None:
+    check(Incident(lambda: crash(SHORT_NAMES[name]), "app-config", "Deployment/web", "env[DSN]"))
+
+
+BESIDE = '{"level": "error", "msg": "schema not negotiated", "required": "v3", "configured": null}'
+NO_VARIABLES = {
+    "a currency above the line that misses something": (
+        '{"level": "info", "msg": "settings loaded", "pool_size": 10, "currency": "EUR"}\n' + BESIDE
+    ),
+    "a currency in the line itself": "ValueError: an amount must have a currency that is known, not 'XAU'",
+    "an invoice's currency": '{"level": "error", "msg": "exchange rate missing", "currency": "JPY"}',
+    "a key of data": "KeyError: 'EUR'",
+    "a unit": "error: unit 'MB' missing in configuration of the cache, got 'GiB' and \"KIB\"",
+    "an acronym": "fatal: 'TLS' required by the configuration of the broker",
+    "a verb": 'error: method "POST" requires a body; setting ignored',
+    "a verb of an access log": '{"level": "error", "msg": "body required", "method": "DELETE", "path": "/orders"}',
+    "a level": '{"severity": "CRITICAL", "msg": "required upstream did not answer"}',
+    "a statement": "ERROR: 'SELECT' must be followed by an expression, parameter 'WHERE' is empty",
+    "a country": "error: tax rule required for region='NORTH' is absent",
+}
+
+
+@pytest.mark.parametrize("name", sorted(NO_VARIABLES))
+def test_a_word_in_capitals_that_is_data_is_not_taken_for_a_variable(name: str) -> None:
+    told = [claim.draft for claim in scan(crash(NO_VARIABLES[name])).claims]
+    assert told
+    assert not [draft.summary for draft in told if "it needs" in draft.summary or "env[" in draft.field]
+
+
+def test_the_name_that_the_log_gives_a_value_comes_before_others_beside_it() -> None:
+    log = '{"msg": "error", "code": "NO_SCHEMA", "required": "v3"}\nRuntimeError: 2.4 requires PRICING_SCHEMA=v3'
+    top = scan(crash(log)).roots[0].draft
+    assert top.field.endswith("env[PRICING_SCHEMA]")
+    assert "PRICING_SCHEMA=v3" in top.summary
+
+
+def test_a_value_that_the_log_asks_for_and_that_is_set_is_not_called_refused() -> None:
+    box = container(envFrom=[{"configMapRef": {"name": "settings"}}])
+    config = thing("ConfigMap", "settings", data={"PRICING_SCHEMA": "v3"})
+    top = scan(crash("RuntimeError: web 2.4 requires PRICING_SCHEMA=v3 (new)", config, box=box)).roots[0].draft
+    assert "not accepted" not in top.summary and "started before" in top.summary
+    assert "Restart" in top.fixes[0].title
+
+
+def test_a_value_that_must_be_another_one_is_still_refused() -> None:
+    box = container(envFrom=[{"configMapRef": {"name": "settings"}}])
+    config = thing("ConfigMap", "settings", data={"TIMEOUT": "30"})
+    top = scan(crash("fatal: TIMEOUT=30 must be a duration", config, box=box)).roots[0].draft
+    assert "not accepted" in top.summary
 
 
 REFUSED = {

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,17 @@ import yaml
 
 from agents.expert.mind import VERIFY_SECONDS, ExpertMind
 from assistant.cluster.client import ClusterClient
+from assistant.domain.action import Action
 from assistant.domain.canonical import sha256
-from assistant.domain.case import Case
+from assistant.domain.case import Case, ProposalCase
 from assistant.domain.event import Healing, Payload, ToolEnded
 from assistant.domain.evidence import Citation, Evidence
 from assistant.domain.finding import Role, Verdict
 from assistant.domain.ports import Turn
+from assistant.domain.proposal import Origin
+from assistant.domain.target import Target
 from assistant.tools.kube import KubeReader
+from tests.session.scripted import proposal
 
 from .test_practice import PRACTICE, unpack
 
@@ -142,6 +147,38 @@ async def test_from_a_question_to_a_verified_fix(tmp_path: Path) -> None:
         assert healed.healing is Healing.FIXED, healed.text
         assert healed.evidence
         assert not [e for e in log.events if isinstance(e, ToolEnded) and e.ok and not e.result]
+
+
+async def test_a_setting_changed_under_back_off_is_not_judged_by_the_run_before_it(tmp_path: Path) -> None:
+    async with (
+        recorded("stuck-release", tmp_path) as (ready, ca),
+        ClusterClient(ready["url"], ready["token"], ca) as client,
+    ):
+        clock, log = Hurried(0.0), Log()
+        mind = ExpertMind(KubeReader(client, clock), clock)
+        turn = Turn("s", 1, "the release is stuck", "order-history")
+        done = await mind.conclude(turn, (), log)
+        config = Target("v1", "ConfigMap", "order-history", "history-settings")
+        path = "/api/v1/namespaces/order-history/configmaps/history-settings"
+        # Refused as well as the missing one was, so the recorded cluster does not heal.
+        body = json.dumps({"data": {"PRICING_SCHEMA": "v4"}})
+        action = Action("PATCH", path, config, content_type="application/merge-patch+json", body=body)
+        taken = replace(done.remedies[0], id="A9", action=action)
+        made = proposal(1, action, Origin("session", "pilothouse"))
+        log.case = Case(proposals=(ProposalCase(made),))
+        head = {"Authorization": f"Bearer {ready['token']}", "Content-Type": action.content_type}
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session,
+            session.patch(ready["url"] + path, data=body, headers=head) as answer,
+        ):
+            assert answer.status == 200
+        said = await mind.verify(turn, done.findings[0], made.id, log)
+        assert said.healing is Healing.CANNOT_TELL
+        assert "have not started since the change" in said.text
+        assert set(said.evidence) <= {fact.id for fact in log.facts.values()} and said.evidence
+        link = mind.next_link(replace(done, remedies=(*done.remedies, taken)), taken, made.id)
+        assert link is not None and link.after == "A9" and link.id == "A10" and link.fixes == taken.fixes
+        assert "rollout restart deployment/history-api" in link.kubectl
 
 
 async def test_a_cluster_that_is_gone_is_not_called_fixed(tmp_path: Path) -> None:

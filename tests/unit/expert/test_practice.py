@@ -44,6 +44,13 @@ def test_the_cause_of_a_practice_incident_is_found(name: str, tmp_path: Path) ->
     assert not result.gaps
 
 
+def test_the_stuck_release_names_the_variable_and_not_the_currency_beside_it(tmp_path: Path) -> None:
+    root, namespace = unpack(PRACTICE / "stuck-release" / "bundle.tar.gz", tmp_path)
+    top = scan(load(root, namespace)).roots[0].draft
+    assert "PRICING_SCHEMA=v3" in top.summary and "EUR" not in top.summary
+    assert any("Set PRICING_SCHEMA=v3" in fix.title for fix in top.fixes)
+
+
 @pytest.mark.parametrize("name", sorted(CAUSES))
 def test_after_its_fix_a_practice_incident_is_healthy(name: str, tmp_path: Path) -> None:
     root, namespace = unpack(PRACTICE / name / "after.tar.gz", tmp_path)
