@@ -147,6 +147,7 @@ class ExpertMind:
                 await self._clock.sleep(min(pause, patience_seconds - seconds))
                 pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
         except asyncio.CancelledError:
+            self._behind[proposal] = None  # nobody waits for this verdict any more, so nothing follows from it
             recorder.emit(ToolEnded(call, False, "broken off", self._clock.monotonic() - started))
             raise
         # Judged once more from what was read last, so that the evidence of this verdict alone is on record.
