@@ -123,7 +123,10 @@ def _not_since(view: ClusterView, runs: tuple[Container, ...], change: Since, re
                 f"They take {target.kind} {target.name} as environment, which is read when a container starts: "
                 "one that runs never sees the change."
             )
-        if restarted:
+        seen, made = workload.thing.number("status.observedGeneration"), workload.thing.number("metadata.generation")
+        if restarted and 0 < seen < made:
+            parts.append(f"Its controller has not taken the change up (generation {made}, observed {seen}).")
+        elif restarted:
             parts.append("The first pods of the new template decide it.")
         elif any(each.reason == BACKING_OFF for each in runs):
             parts.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from agents.expert.answer import answer
@@ -16,7 +17,7 @@ from agents.expert.numbering import evidence_of, findings_of, next_remedy, outsi
 from agents.expert.question import asks_for_the_other, remark
 from agents.expert.reading import abroad_of, logs_of, reads_of
 from agents.expert.remedies import restart
-from agents.expert.runs import Since, since
+from agents.expert.runs import Since, reads_at_start, since
 from agents.expert.workload import Workload
 from agents.mind import Conclusion
 from assistant.domain.action import Remedy
@@ -117,6 +118,11 @@ class ExpertMind:
             return None
         if f"{change.target.kind}/{change.target.namespace}/{change.target.name}" == workload.thing.key:
             return None  # its pods are replaced by the change itself
+        if not reads_at_start(workload, change.target):
+            title = (
+                f"Restart {workload.thing.kind.lower()} {workload.thing.name} so that its pods start with the change"
+            )
+            fix = replace(fix, title=title, reason="what its containers say is of before the change")
         return next_remedy(fix, conclusion.remedies, remedy)
 
     async def verify(
@@ -141,6 +147,7 @@ class ExpertMind:
                 await self._clock.sleep(min(pause, patience_seconds - seconds))
                 pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
         except asyncio.CancelledError:
+            self._behind[proposal] = None  # nobody waits for this verdict any more, so nothing follows from it
             recorder.emit(ToolEnded(call, False, "broken off", self._clock.monotonic() - started))
             raise
         # Judged once more from what was read last, so that the evidence of this verdict alone is on record.

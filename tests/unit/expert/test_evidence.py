@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from agents.expert.causes import scan
 from agents.expert.draft import Draft
 from assistant.domain.view import ClusterView
@@ -77,20 +79,13 @@ def test_a_path_in_the_form_of_the_other_probe_cites_that_probe() -> None:
     assert any(quote.startswith('"readinessProbe"') and "/readyz" in quote for quote in quotes_of(top))
 
 
-def test_a_service_that_selects_nobody_cites_its_empty_endpoints() -> None:
+@pytest.mark.parametrize(("empty", "word"), [(None, "null"), ([], "[]")])
+def test_a_service_that_selects_nobody_cites_its_empty_endpoints(empty: object, word: str) -> None:
     labels = {"kubernetes.io/service-name": "web"}
-    empties: tuple[list[Any] | None, ...] = (None, [])
-    for empty in empties:
-        slice_ = thing("EndpointSlice", "web-x7", metadata={"labels": labels}, endpoints=empty)
-        astray: list[Raw | list[Raw]] = [
-            service("web", {"app": "wbe"}),
-            slice_,
-            deployment("web", ready=1),
-            pod("web", ready=True),
-            node(),
-        ]
-        word = "null" if empty is None else "[]"
-        assert f'"endpoints": {word} … "kubernetes.io/service-name": "web"' in quotes_of(top_of(view(*astray)))
+    slice_ = thing("EndpointSlice", "web-x7", metadata={"labels": labels}, endpoints=empty)
+    wrong = service("web", {"app": "wbe"})
+    built = view(wrong, slice_, deployment("web", ready=1), pod("web", ready=True), node())
+    assert f'"endpoints": {word} … "kubernetes.io/service-name": "web"' in quotes_of(top_of(built))
 
 
 def test_a_service_that_exists_under_another_name_is_cited_with_its_namespace() -> None:

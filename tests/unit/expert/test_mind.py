@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
 
 from agents.expert.mind import VERIFY_SECONDS, ExpertMind
@@ -77,6 +78,13 @@ class Hurried:
     async def sleep(self, seconds: float) -> None:
         self.passed += seconds
         await asyncio.sleep(self.real)
+
+
+class Stopped(Hurried):
+    """A clock that breaks off whoever begins to wait."""
+
+    async def sleep(self, seconds: float) -> None:
+        raise asyncio.CancelledError
 
 
 def authority(kubeconfig: Path) -> str:
@@ -179,6 +187,11 @@ async def test_a_setting_changed_under_back_off_is_not_judged_by_the_run_before_
         link = mind.next_link(replace(done, remedies=(*done.remedies, taken)), taken, made.id)
         assert link is not None and link.after == "A9" and link.id == "A10" and link.fixes == taken.fixes
         assert "rollout restart deployment/history-api" in link.kubectl
+
+        broken_off = ExpertMind(KubeReader(client, clock), Stopped(0.0))
+        with pytest.raises(asyncio.CancelledError):
+            await broken_off.verify(turn, done.findings[0], made.id, log)
+        assert broken_off.next_link(done, taken, made.id) is None
 
 
 async def test_a_cluster_that_is_gone_is_not_called_fixed(tmp_path: Path) -> None:

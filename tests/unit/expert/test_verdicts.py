@@ -135,6 +135,16 @@ def test_pods_of_the_old_template_do_not_judge_the_new_one() -> None:
     assert "new template" in said.text
 
 
+def test_a_change_that_no_controller_has_taken_up_is_told_as_that() -> None:
+    head, owned = deployment("web", BOX)
+    head["metadata"]["generation"], head["status"]["observedGeneration"] = 5, 4
+    ill = pod("web", containers=[BOX], statuses=[backing_off(EARLIER)])
+    after = view(head, owned, ill, node(), settings(""), logs={("web-1-1", "app"): LACKS})
+    said = verdict(before_it(), after, Since(WEB, datetime(2026, 3, 1, 11, 59, tzinfo=UTC)))
+    assert said.healing is Healing.CANNOT_TELL
+    assert "generation 5, observed 4" in said.text
+
+
 REFUSED = "ERROR cannot reach http://db:5432: connection refused"
 
 
