@@ -47,8 +47,9 @@ class Changed:
         made = meant(self.prepared.method, media_type(self.prepared.content_type), self.parsed, self.live)
         if made is None or self.api.sub != "status":
             return made
-        # Of a whole object that is sent to its status, the rest counts for nothing.
-        return {**self.live, "status": made.get("status")}
+        # What is sent to the status of an object leaves its spec and data alone; metadata some kinds take from it.
+        kept = {key: value for key, value in self.live.items() if key not in ("status", "metadata")}
+        return {**{key: value for key, value in made.items() if key in ("status", "metadata")}, **kept}
 
     def changes(self) -> list[Change]:
         """Return what differs; without a dry run, what the request itself makes of the object, else what it says."""

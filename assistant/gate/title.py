@@ -19,6 +19,7 @@ def title_of(method: str, api: ApiPath, target: Target, found: Sequence[Change],
 
     `found` is what the request changes in the object, without secret values; an apply to none makes it.
     """
+    kept, removed = told(found)
     match method:
         case "DELETE" if api.name:
             return f"delete {target}"
@@ -32,9 +33,8 @@ def title_of(method: str, api: ApiPath, target: Target, found: Sequence[Change],
             return f"create {target}"
         case _ if not exists:
             return f"create {target}"
-        case "PUT" if api.sub not in ("", "scale") or not 0 < len(told(found)[0]) + len(told(found)[1]) <= _FEW:
-            kept = len(told(found)[0])
-            count = f": {counted(kept, 'field')} changed" if kept else ""
+        case "PUT" if api.sub not in ("", "scale") or len(kept) > _FEW or not (kept or removed):
+            count = f": {counted(len(kept), 'field')} changed" if kept else ""
             return with_removals(f"replace {api.sub + ' of ' if api.sub else ''}{target}{count}", found)
         case _ if api.sub not in ("", "scale"):
             return f"{summary(found, target)} ({api.sub})"

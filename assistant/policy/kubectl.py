@@ -41,7 +41,7 @@ def kubectl_line(action: Action, body: Any, found: Sequence[Change] = ()) -> str
         case "DELETE":
             words = ["delete", kind, "--all"]
         case "PATCH" if action.content_type.startswith("application/apply-patch"):
-            words = ["apply", "--server-side", "-f", "-"]
+            words = ["apply", "--server-side", *_apply_options(dict(action.query)), "-f", "-"]
         case "PATCH" if applied(found) and _is_apply(action.content_type, api):
             words = ["apply", "-f", "-"]
         case "PATCH" | "PUT" if special := _special(api, action.target.kind, thing, each(found)):
@@ -61,6 +61,12 @@ def kubectl_line(action: Action, body: Any, found: Sequence[Change] = ()) -> str
         case _:
             place, words = [], ["replace" if action.method == "PUT" else "create", "--raw", action.path, "-f", "-"]
     return " ".join(shlex.quote(word) for word in ["kubectl", *place, *words])
+
+
+def _apply_options(query: dict[str, str]) -> list[str]:
+    manager = query.get("fieldManager", "kubectl")
+    words = [] if manager == "kubectl" else [f"--field-manager={manager}"]
+    return words + (["--force-conflicts"] if query.get("force") == "true" else [])
 
 
 def _is_apply(content_type: str, api: ApiPath) -> bool:

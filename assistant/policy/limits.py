@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # Part of every digest: an approval given under other rules is void.
-POLICY_VERSION: Final = "2"
+POLICY_VERSION: Final = "3"
 
 OPEN_SECONDS: Final = 600.0
 APPROVED_SECONDS: Final = 120.0

@@ -86,7 +86,7 @@ def _inner(old: Any, mine: Any, new: Any) -> list[tuple[str, Any, Any, Any]]:
     if not key and len({len(side) for side in sides}) != 1:
         return []
     was, asked, then = (_items(side, key) for side in (old, mine, new))
-    for one, two in ((was, asked), (asked, then)):
+    for one, two in ((was, asked), (asked, then), (was, then)):
         if [name for name in one if name in two] != [name for name in two if name in one]:
             return []  # Another order is a change of the list, and of no item.
     names = dict.fromkeys((*was, *asked, *then))

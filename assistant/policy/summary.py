@@ -114,8 +114,9 @@ def told(found: Sequence[Change]) -> tuple[list[Change], list[Change]]:
     for change in found:
         parts = each([change])
         if _is_gone(change.after):
-            # Whole, unless it only names the object.
-            removed += [change] if parts else []
+            # Whole, but for labels and annotations: some of these are bookkeeping.
+            whole = change.path[-1:] not in (("labels",), ("annotations",))
+            removed += [change] if parts and whole else parts
         else:
             kept += [part for part in parts if not _is_gone(part.after)]
             removed += [part for part in parts if _is_gone(part.after)]

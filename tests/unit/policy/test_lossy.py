@@ -178,11 +178,20 @@ class TestTheTitle:
         unsaid = [change for change in each(found) if not mentioned(change, title)]
         assert len(unsaid) <= said_away(title), (title, unsaid)
 
+    def test_is_not_about_annotations_that_are_bookkeeping(self) -> None:
+        notes = {"deployment.kubernetes.io/revision": "3", "team": "shop"}
+        before = {"metadata": {"annotations": notes}, "spec": {"replicas": 2}}
+        after = {"metadata": {}, "spec": {"replicas": 3}}
+        assert summary(told_apart(before, after, after), WEB) == (
+            "scale Deployment shop/web 2 → 3, and removes annotation team"
+        )
+
     @given(before=deployments, patch=patches)
     def test_says_that_something_goes_where_something_goes(self, before: Any, patch: Any) -> None:
         after = merged(before, patch)
         found = told_apart(before, after, after)
-        if any(change.after is MISSING for change in found):
+        # An empty map or list that goes is nothing.
+        if any(change.after is MISSING and each([change]) for change in found):
             assert re.search("remove|uncordon|resume", summary(found, WEB))
 
 
@@ -237,6 +246,12 @@ class TestTheCommand:
         line = kubectl_line(action, patch, told_apart(before, after, after))
         body = json.dumps(patch, separators=(",", ":"))
         assert line == f"kubectl -n shop patch deployment web --type=merge -p '{body}'"
+
+    def test_of_a_server_side_apply_takes_its_fields_as_the_request_does(self) -> None:
+        query = (("fieldManager", "ops"), ("force", "true"))
+        action = Action("PATCH", WEB_PATH, WEB, query, "application/apply-patch+yaml", "{}")
+        line = "kubectl -n shop apply --server-side --field-manager=ops --force-conflicts -f -"
+        assert kubectl_line(action, {}) == line
 
     def test_of_an_apply_is_said_only_of_what_an_apply_sends(self) -> None:
         note = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}}
