@@ -75,14 +75,25 @@ def _wants(arrived: Arrived, stream: str) -> bool:
     return _asked(arrived).get(stream, ["false"])[0] not in ("0", "false")
 
 
-async def exec_by_websocket(arrived: Arrived, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def exec_for_kubectl(arrived: Arrived, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Be silent until something is typed: kubectl drops what comes before it has made its streams, and tells so."""
+    await exec_by_websocket(arrived, reader, writer, waits=True)
+
+
+async def exec_by_websocket(
+    arrived: Arrived, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, waits: bool = False
+) -> None:
     """Say what the command is; with stdin, then repeat all of it in upper case once it has ended."""
     socket = WebSocket(arrived, reader, writer)
+    typed, message = b"", b""
+    if waits and _wants(arrived, "stdin"):
+        message = await socket.receive() or b""
     await socket.send(bytes([STDOUT]) + "|".join(_asked(arrived)["command"]).encode() + b"\n")
     if _wants(arrived, "stdin"):
-        typed = b""
-        while (message := await socket.receive()) and message[0] == STDIN and message[1:] != b"end\n":
+        message = message or await socket.receive() or b""
+        while message and message[0] == STDIN and message[1:] != b"end\n":
             typed += message[1:]
+            message = await socket.receive() or b""
         await socket.send(bytes([STDOUT]) + typed.upper())
     await socket.send(bytes([STDERR]) + b"done\n")
     await socket.send(bytes([ERROR]) + SUCCESS)

@@ -15,7 +15,7 @@ from kubernetes.stream import portforward, stream
 
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from tests.gate.conftest import Lab, lab, says
-from tests.gate.speaking import exec_by_spdy, exec_by_websocket, forward_by_channels, forward_by_spdy
+from tests.gate.speaking import exec_by_spdy, exec_by_websocket, exec_for_kubectl, forward_by_channels, forward_by_spdy
 from tests.gate.test_holding import held
 from tests.gate.upgrading import Script, Upgrading
 
@@ -70,7 +70,7 @@ def targets(here: Lab) -> list[tuple[str, str]]:
 @needs_kubectl
 @pytest.mark.parametrize(
     ("environment", "script", "wire"),
-    [(WEBSOCKETS, exec_by_websocket, ("GET", "websocket")), (SPDY, exec_by_spdy, ("POST", "SPDY/3.1"))],
+    [(WEBSOCKETS, exec_for_kubectl, ("GET", "websocket")), (SPDY, exec_by_spdy, ("POST", "SPDY/3.1"))],
 )
 class TestKubectlExec:
     async def test_prints_what_the_command_says(
