@@ -6,6 +6,7 @@ expert's answer stands and the log says so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -39,10 +40,13 @@ from assistant.domain.plan import Step
 from assistant.domain.ports import Clock, Recorder, Turn
 from assistant.domain.raw import text
 from assistant.domain.target import Target
-from assistant.errors import PilothouseError
+from assistant.errors import ModelError, PilothouseError
 
 REASON_CHARACTERS: Final = 600
 """Of the model's own words for why no other change would be right."""
+
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class ModelMind:
@@ -83,14 +87,25 @@ class ModelMind:
             return expert
         self._standing = (turn.thread, expert)
         self._tell(expert, recorder)
+        try:
+            return await self._thought(turn, expert, recorder)
+        except PilothouseError as error:
+            return self._stands(expert, f"{error.meaning} {error.hint}".strip(), recorder)
+        except Exception as error:
+            # Whatever is wrong on the model's side, in a library of it or in ours, must not take the answer away.
+            _LOG.exception("the model mind failed")
+            detail = f"{type(error).__name__}: {error}"[:300]
+            text = "There is a fault on the side of the language model."
+            recorder.emit(ErrorRaised(ModelError.code, text, "The log file has the detail.", detail))
+            return self._stands(expert, "", recorder)
+
+    async def _thought(self, turn: Turn, expert: Conclusion, recorder: Recorder) -> Conclusion:
+        """Return what the model and the expert come to together. Raises PilothouseError."""
         case = self._casefile(turn, expert, recorder)
         toolbox = Toolbox(self._reader, turn, recorder)
         toolbox.mentioned += expert.markdown
         loop = self._loop(case, toolbox, recorder, expert)
-        try:
-            outcome = await loop.run()
-        except PilothouseError as error:
-            return self._stands(expert, f"{error.meaning} {error.hint}".strip(), recorder)
+        outcome = await loop.run()
         if outcome.error is not None:
             failed = outcome.error
             recorder.emit(ErrorRaised(failed.code, failed.meaning, failed.hint, failed.detail))
