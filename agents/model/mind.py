@@ -137,6 +137,10 @@ class ModelMind:
         except PilothouseError as error:
             recorder.emit(Noted(f"There is no other suggestion of {self._model}: {error.meaning}", "warning"))
             return ()
+        except Exception:
+            _LOG.exception("the model mind failed")
+            recorder.emit(Noted(f"There is no other suggestion of {self._model}: it failed.", "warning"))
+            return ()
         why = outcome.failure or (outcome.checked.answer.text[:REASON_CHARACTERS] if outcome.checked else "")
         if not outcome.remedies and why:
             recorder.emit(Noted(f"There is no other suggestion of {self._model}: {why}", "warning"))
