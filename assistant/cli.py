@@ -337,6 +337,9 @@ def _mcp(commands: Any) -> None:
     text = "serve as an MCP server: other agents ask and propose, a person approves elsewhere"
     parser = _command(commands, "mcp", text, _later("mcp"), cluster=True)
     parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
+    parser.add_argument(
+        "--http", nargs="?", type=int, const=0, metavar="PORT", help="serve HTTP on 127.0.0.1 instead of stdio"
+    )
     _mind(parser)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from assistant.domain.case import Case
+from assistant.domain.target import Target
 from assistant.errors import UsageError
 from assistant.mcpserver.answers import visible_value
 from assistant.plain.json import document
@@ -111,3 +112,13 @@ def explanation_text(said: dict[str, Any]) -> str:
     if said["remedies"]:
         lines += ["", "Fixes:", *(f"- {each['id']} {each['title']}" for each in said["remedies"][:SHOWN_FIXES])]
     return "\n".join(lines)
+
+
+def target_of(target: Target) -> dict[str, str]:
+    """Return an object's coordinates as Kubernetes spells them."""
+    return {
+        "apiVersion": target.api_version,
+        "kind": target.kind,
+        "namespace": target.namespace,
+        "name": target.name,
+    }

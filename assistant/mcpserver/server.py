@@ -8,6 +8,9 @@ from mcp.server.mcpserver import MCPServer
 
 from assistant import __version__
 from assistant.mcpserver.ports import Sessions
+from assistant.mcpserver.prompts import add_prompts
+from assistant.mcpserver.proposing import add_proposing_tool
+from assistant.mcpserver.resources import add_resources
 from assistant.mcpserver.tools import add_reading_tools
 from assistant.mcpserver.turns import Turns
 
@@ -33,4 +36,7 @@ def build(sessions: Sessions) -> MCPServer[Any]:
     )
     turns = Turns(sessions)
     add_reading_tools(server, sessions, turns)
+    add_proposing_tool(server, sessions, turns)
+    add_resources(server, sessions)
+    add_prompts(server)
     return server
