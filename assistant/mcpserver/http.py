@@ -35,6 +35,7 @@ class Guard:
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is refused, hand on any other."""
         if scope["type"] == "http":
             refused = self._refused(Headers(scope=scope))
             if refused is not None:
@@ -46,7 +47,8 @@ class Guard:
 
     def _refused(self, headers: Headers) -> Response | None:
         # A page that had its name rebound to loopback sends its own name as Host.
-        if headers.getlist("host") != [host for host in headers.getlist("host") if host in self._hosts][:1]:
+        named = headers.getlist("host")
+        if len(named) != 1 or named[0] not in self._hosts:
             return PlainTextResponse("This host is not served here.\n", 421)
         if any(origin not in self._origins for origin in headers.getlist("origin")):
             return PlainTextResponse("Pages of other origins are not served here.\n", 403)
@@ -71,11 +73,10 @@ def listening(port: int) -> socket.socket:
     try:
         made.bind((LOOPBACK, port))
         made.listen()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         made.close()
         raise UsageError(
-            f"Port {port} cannot be used ({error.strerror}).",
-            "Choose another one, or none: --http alone takes a free one.",
+            f"Port {port} cannot be used ({error}).", "Choose another one; --http alone takes any."
         ) from error
     return made
 

@@ -126,6 +126,9 @@ def _fault(line: bytes) -> dict[str, Any] | None:
         return {"code": _PARSE_ERROR, "message": "The line is not JSON in UTF-8."}
     try:
         mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
+        if "id" in value and (isinstance(value["id"], bool) or not isinstance(value["id"], str | int)):
+            # The SDK would take it for a notification, and whoever sent it would wait for ever.
+            return {"code": _INVALID_REQUEST, "message": "An id has to be a string or a whole number."}
         # What a decoder forgives (half a surrogate pair) cannot be sent back.
         line.decode("utf-8")
         json.dumps(value, ensure_ascii=False).encode("utf-8")
