@@ -135,6 +135,14 @@ class Backend:
             await self._stop_gate()
             return await self._start_gate()
 
+    async def revive(self) -> GateInfo:
+        """Start a new gate where the old one's process has ended; return what is behind the gate."""
+        async with self._restarting:
+            if self.info is not None and self._gate is not None and self._gate.alive:
+                return self.info
+            await self._stop_gate()
+            return await self._start_gate()
+
     async def close(self) -> None:
         """End the children, the gate first; the recorded cluster does not wait for the gate's last word."""
         recorded, self._recorded = self._recorded, None

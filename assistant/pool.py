@@ -165,6 +165,8 @@ class SessionPool:
             # What cannot be opened now may be there at the next question, so nothing is kept of a failure.
             await backend.open()
             self._backend = backend
+        # An open session notices the gate's death and starts another; a question must not have to wait for that.
+        await self._backend.revive()
         return self._backend
 
     async def _log(self) -> SessionStore | MemoryStore:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mcpserver.serving import LIMIT, META, MODERN, NAMESPACE, QUESTION, Lines, alive, speaking
+from tests.mcpserver.serving import LIMIT, META, MODERN, NAMESPACE, QUESTION, SECONDS, Lines, alive, speaking
 
 
 def call(tool: str, modern: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -91,7 +94,7 @@ async def test_every_bad_line_is_answered_with_an_error_and_the_next_good_one_as
 HOSTILE: list[tuple[str, dict[str, Any]]] = [
     ("diagnose", {"question": "a" * 3_000_000}),
     ("diagnose", {"question": ""}),
-    ("diagnose", {"question": "\x00\x1b[2J\u202e?"}),
+    ("diagnose", {"question": "\x00\x1b[\u202e?"}),
     ("diagnose", {"question": ["why"]}),
     ("diagnose", {"question": "why", "namespace": "../kube-system"}),
     ("diagnose", {"question": "why", "namespace": "UPPER"}),
@@ -170,6 +173,35 @@ async def test_the_end_of_input_ends_it_with_its_children(tmp_path: Path) -> Non
         assert await lines.ended() == 0
         assert not [pid for pid in children if alive(pid)]
     assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+async def test_the_end_of_input_while_the_cluster_is_being_opened_leaves_no_child(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as lines:
+        await lines.shake_hands("2025-11-25")
+        await lines.send(ask(1, "diagnose", question=QUESTION))
+        async with asyncio.timeout(SECONDS):
+            while not (started := lines.children()):
+                await lines.ask("again", "ping")
+        assert lines.process.stdin is not None
+        lines.process.stdin.close()
+        assert await lines.ended() == 0
+        assert not [pid for pid in started if alive(pid)]
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+async def test_a_gate_that_died_is_replaced_at_the_next_question(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as lines:
+        await lines.shake_hands("2025-11-25")
+        assert not (await lines.ask(1, "tools/call", call("scan")))["result"]["isError"]
+        files = list((tmp_path / "run" / "gates").glob("*.json"))
+        (gate,) = [json.loads(file.read_bytes())["pid"] for file in files]
+        os.kill(gate, signal.SIGKILL)
+        async with asyncio.timeout(SECONDS):
+            while alive(gate):
+                await lines.ask("again", "ping")
+        answers = [await lines.ask(number, "tools/call", call("scan")) for number in (2, 3)]
+        assert [answer["result"]["isError"] for answer in answers] == [False, False]
+        assert len([pid for pid in lines.children() if alive(pid)]) == 2
 
 
 async def test_a_broken_pipe_ends_it_with_its_children(tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ async def test_what_cannot_be_done_says_why_and_what_to_do(
         answer = await client.call_tool(tool, arguments)
         found = error_code(answer)
         assert found == code or (code == "usage" and found == "store-missing"), text(answer)
-        assert text(answer).count(".") >= 2, "what to do is missing"
+        error = dict(answer.meta or {})["pilothouse/error"]
+        assert error["meaning"] in text(answer)
+        assert error["hint"], "what to do is missing"
 
 
 async def test_a_cluster_that_cannot_be_opened_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
