@@ -93,6 +93,7 @@ ProposalName = Annotated[
 
 def add_proposing_tool(server: MCPServer[Any], sessions: Sessions, turns: Turns) -> None:
     """Add the one tool that leads towards a change."""
+    patches = Patches(sessions, turns)
 
     @server.tool(title="Propose a change", annotations=HOLD)
     async def propose_change(
@@ -115,7 +116,7 @@ def add_proposing_tool(server: MCPServer[Any], sessions: Sessions, turns: Turns)
                 return await _became(sessions, session, proposal)
             asker = f"the MCP client {_client(context)}"
             if patch is not None:
-                return await _patch(sessions, turns, session, patch, asker)
+                return await patches.propose(session, patch, asker)
             held = _held(sessions, session, remedy)
             made = await _whole(held.review(remedy, asker))
             return _said(held.case, made)
@@ -140,13 +141,32 @@ def _held(sessions: Sessions, session: str, remedy: str) -> Session:
     return held
 
 
-async def _patch(sessions: Sessions, turns: Turns, session: str, given: Patch, asker: str) -> CallToolResult:
-    if len(given.model_dump_json()) > LARGEST_PATCH:
-        raise UsageError("The patch is too large.", "Only the fields that change belong into it.")
-    action = await sessions.patch(given.kind, given.namespace, given.name, given.patch)
-    held = _held(sessions, session, "the patch") if session else await turns.opened(given.namespace)
-    made = await _whole(held.propose(action, f"{given.why} (asked for by {asker})"))
-    return _said(held.case, made)
+class Patches:
+    """Proposes what no remedy names. Those without a session share one, so that the gate's bounds hold for them all."""
+
+    def __init__(self, sessions: Sessions, turns: Turns) -> None:
+        """Keep the parts; no session is opened yet."""
+        self._sessions = sessions
+        self._turns = turns
+        self._shared = ""
+        self._opening = asyncio.Lock()
+
+    async def propose(self, session: str, given: Patch, asker: str) -> CallToolResult:
+        """Hand a patch to the gate. Raises PilothouseError; then nothing waits."""
+        if len(given.model_dump_json()) > LARGEST_PATCH:
+            raise UsageError("The patch is too large.", "Only the fields that change belong into it.")
+        action = await self._sessions.patch(given.kind, given.namespace, given.name, given.patch)
+        held = _held(self._sessions, session, "the patch") if session else await self._own()
+        made = await _whole(held.propose(action, f"{given.why} (asked for by {asker})"))
+        return _said(held.case, made)
+
+    async def _own(self) -> Session:
+        async with self._opening:
+            held = self._sessions.held(self._shared)
+            if held is None:
+                held = await self._turns.opened("")
+                self._shared = held.id
+            return held
 
 
 async def _whole(proposing: Coroutine[Any, Any, Proposal]) -> Proposal:

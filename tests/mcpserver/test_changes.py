@@ -90,6 +90,9 @@ async def test_a_patch_of_ones_own_goes_the_same_way_and_may_be_denied(tmp_path:
         assert await image(tmp_path) == (BROKEN, 2)
         held = await decide(tmp_path, change["proposal"], Answer.DENY, reason="not tonight")
         assert "the sale begins" in held.origin.why
+        other = {**patch, "patch": {"spec": {"minReadySeconds": 5}}}
+        second = said(await client.call_tool("propose_change", {"patch": other}))
+        assert second["session"] == change["session"], "the gate's bounds hold for all patches together"
         denied = await became(client, change["proposal"])
         assert (denied["state"], denied["reason"]) == ("denied", "not tonight")
         assert await image(tmp_path) == (BROKEN, 2)

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import httpx2
+import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -86,6 +87,24 @@ async def test_both_eras_get_the_same_answers_from_one_cluster(tmp_path: Path) -
         assert await asyncio.wait_for(at.process.wait(), SECONDS) == 0
         assert not [pid for pid in needed if alive(pid)]
         assert not at.file.exists()
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_client_that_gives_up_stops_its_question(tmp_path: Path, mode: str) -> None:
+    begun = asyncio.Event()
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        begun.set()
+
+    async with served(tmp_path) as at, connected(at, mode) as client:
+        asked = asyncio.create_task(client.call_tool("diagnose", {"question": QUESTION}, progress_callback=progress))
+        await begun.wait()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert said(await client.call_tool("scan", {}))["verdict"] == "fault"
+        rows = said(await client.call_tool("list_sessions", {}))["sessions"]
+        assert [row["status"] for row in rows if row["question"] == QUESTION] == ["stopped"]
 
 
 async def test_the_token_is_its_owners_alone_and_each_request_needs_it(tmp_path: Path) -> None:
