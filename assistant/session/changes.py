@@ -96,6 +96,8 @@ class Changes:
     async def _submit(self, action: Action, origin: Origin, key: str, remedy: Remedy | None) -> Proposal:
         if self._recorder.case.cluster_lost:
             raise GateError("The cluster is gone, so nothing can be proposed.", "Wait until it is back.")
+        # What cannot be recorded must not wait either: a person could approve it, and nothing would ever send it.
+        await self._recorder.flush()
         proposal = await self._gate.propose(action, origin, key)
         if proposal.id not in self._under_way:
             self._under_way.add(proposal.id)

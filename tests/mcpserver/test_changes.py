@@ -14,8 +14,9 @@ from mcp import Client
 from assistant.commands.approvals import Found, running_gates
 from assistant.domain.proposal import Answer, Proposal
 from assistant.gate.control import ControlClient
+from assistant.wiring import DATABASE
 from tests.gate.conftest import says
-from tests.mcpserver.serving import NAMESPACE, QUESTION, connected, error_code, said, text
+from tests.mcpserver.serving import NAMESPACE, ON_BUNDLE, QUESTION, connected, error_code, said, text
 
 BROKEN = "docker.io/acme/web-frontend:5.21.0"
 WHOLE = "docker.io/acme/web-frontend:5.12.0"
@@ -128,3 +129,26 @@ async def test_what_waits_is_taken_back_when_the_server_ends(tmp_path: Path) -> 
     async with connected(tmp_path) as client:
         gone = said(await client.call_tool("propose_change", {"session": session, "proposal": change}))
         assert gone["state"] == "withdrawn"
+
+
+async def test_where_nothing_may_be_changed_nothing_waits(tmp_path: Path) -> None:
+    async with connected(tmp_path, *ON_BUNDLE, "--mode", "observe") as client:
+        session = said(await client.call_tool("diagnose", {"question": QUESTION}))["session"]
+        answer = await client.call_tool("propose_change", {"session": session, "remedy": "A1"})
+        assert error_code(answer)
+        assert "observe" in text(answer)
+        assert await image(tmp_path) == (BROKEN, 2)
+
+
+async def test_what_cannot_be_recorded_can_be_asked_and_not_proposed(tmp_path: Path) -> None:
+    (tmp_path / "state" / DATABASE).mkdir(parents=True)
+    async with connected(tmp_path) as client:
+        report = said(await client.call_tool("diagnose", {"question": QUESTION}))
+        assert report["verdict"] == "fault"
+        read = said(await client.call_tool("get_evidence", {"session": report["session"], "evidence": "E1"}))
+        assert read["text"]
+        answer = await client.call_tool("propose_change", {"session": report["session"], "remedy": "A1"})
+        assert error_code(answer).startswith("store")
+        found = gate_of(tmp_path)
+        async with ControlClient(found.url, found.token, found.ca_pem) as control:
+            assert await control.proposals() == ()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from assistant.mcpserver.turns import MOST_WAITING
 from tests.mcpserver.serving import LIMIT, META, MODERN, NAMESPACE, QUESTION, SECONDS, Lines, alive, speaking
 
 
@@ -152,6 +153,18 @@ async def test_a_call_that_is_cancelled_stops_and_leaves_the_server_to_the_next(
         ]
         assert [row["verdict"] for row in rows if row["question"] == QUESTION] == [""]
         assert [row["status"] for row in rows if row["question"] == QUESTION] == ["stopped"]
+
+
+async def test_more_questions_at_once_than_can_wait_are_turned_away(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as lines:
+        await lines.shake_hands("2025-11-25")
+        for number in range(MOST_WAITING + 3):
+            await lines.send(ask(number, "diagnose", question=QUESTION))
+        refused = [(await lines.receive())["result"] for _ in range(3)]
+        assert [result["_meta"]["pilothouse/error"]["code"] for result in refused] == ["usage"] * 3
+        for number in range(MOST_WAITING):
+            await lines.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}})
+        assert not (await lines.ask("next", "tools/call", call("scan")))["result"]["isError"]
 
 
 async def working(lines: Lines) -> list[int]:
