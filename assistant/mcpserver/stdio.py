@@ -45,6 +45,9 @@ class Wire:
 
     def start(self) -> None:
         """Begin to read and to write."""
+        for number in (self._source, self._sink):
+            # Whoever made the pipes may have left them otherwise, and a read that has to wait is not their end.
+            os.set_blocking(number, True)
         threading.Thread(target=self._read, name="mcp input", daemon=True).start()
         threading.Thread(target=self._write, name="mcp output", daemon=True).start()
 
@@ -88,6 +91,8 @@ class Wire:
                 if not skipping and not self._hand(rest):
                     return
                 skipping, rest = True, b""
+        if rest and not skipping:
+            self._hand(rest)
         self._hand(None)
 
     def _hand(self, line: bytes | None) -> bool:
@@ -125,12 +130,12 @@ def _fault(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return {"code": _PARSE_ERROR, "message": "The line is not JSON in UTF-8."}
     try:
-        mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
+        # The SDK's own reading of the same bytes: what it would drop without a word is answered here.
+        mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
         if "id" in value and (isinstance(value["id"], bool) or not isinstance(value["id"], str | int)):
             # The SDK would take it for a notification, and whoever sent it would wait for ever.
             return {"code": _INVALID_REQUEST, "message": "An id has to be a string or a whole number."}
         # What a decoder forgives (half a surrogate pair) cannot be sent back.
-        line.decode("utf-8")
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return {"code": _INVALID_REQUEST, "message": "The line is not one JSON-RPC 2.0 message."}

@@ -66,6 +66,8 @@ LONG = b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"diagnos
 BAD_LINES = [
     (b"garbage", -32700),
     (b"\xff\xfe", -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\xff"}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":' + b"1" * 10_000 + b"}}", -32700),
     (b"[" * 100_000, -32700),
     (b"[]", -32600),
     (b"{}", -32600),
