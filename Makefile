@@ -35,8 +35,9 @@ contracts: $(VENV)/.ready-dev
 
 # Programs that integration tests talk to (tests/integration/programs.py finds them). Where one cannot be had, its tests are skipped and say why.
 tools:
-	@command -v npm >/dev/null && [ ! -d .tools/node_modules ] && \
-	  npm install --silent --no-audit --no-fund --prefix .tools kubernetes-mcp-server-linux-amd64@0.0.67 || true
+	@command -v npm >/dev/null && [ ! -d .tools/node_modules/@modelcontextprotocol/sdk ] && \
+	  npm install --silent --no-audit --no-fund --prefix .tools kubernetes-mcp-server-linux-amd64@0.0.67 \
+	  @modelcontextprotocol/sdk@1.32.2 || true
 	@[ -x .tools/gateway/bin/litellm ] || { $(PYTHON) -m venv .tools/gateway && \
 	  .tools/gateway/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
 	  -r constraints-gateway.txt; } || { rm -rf .tools/gateway; echo "no AI gateway: its test is skipped"; }

@@ -88,6 +88,7 @@ class Backend:
         self._gate: ChildProcess | None = None
         self._control: ControlClient | None = None
         self._client: ClusterClient | None = None
+        self._restarting = asyncio.Lock()
         self.info: GateInfo | None = None
 
     @property
@@ -123,10 +124,24 @@ class Backend:
             await self.close()
             raise
 
-    async def restart_gate(self) -> GateInfo:
-        """Start a new gate in place of one that died; whatever the old one held is void."""
-        await self._stop_gate()
-        return await self._start_gate()
+    async def restart_gate(self, dead: ControlClient) -> GateInfo:
+        """Start a new gate in place of the one that `dead` spoke to; whatever that one held is void.
+
+        Several sessions may follow one gate: where another of them has started a new one already, that is the one.
+        """
+        async with self._restarting:
+            if self.info is not None and self._control is not None and self._control is not dead:
+                return self.info
+            await self._stop_gate()
+            return await self._start_gate()
+
+    async def revive(self) -> GateInfo:
+        """Start a new gate where the old one's process has ended; return what is behind the gate."""
+        async with self._restarting:
+            if self.info is not None and self._gate is not None and self._gate.alive:
+                return self.info
+            await self._stop_gate()
+            return await self._start_gate()
 
     async def close(self) -> None:
         """End the children, the gate first; the recorded cluster does not wait for the gate's last word."""

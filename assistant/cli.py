@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -82,7 +83,19 @@ def _print_error(error: PilothouseError, *, verbose: bool) -> None:
         print(safe(redact_text(line)[0]), file=sys.stderr)
 
 
-COMMANDS: Final = ("practice", "ask", "scan", "sessions", "replay", "rerun", "gate", "approvals", "eval", "doctor")
+COMMANDS: Final = (
+    "practice",
+    "ask",
+    "scan",
+    "sessions",
+    "replay",
+    "rerun",
+    "gate",
+    "approvals",
+    "eval",
+    "doctor",
+    "mcp",
+)
 FLAGS_WITH_VALUE: Final = (
     "--context", "--kubeconfig", "-n", "--namespace", "--mode", "--bundle", "--format", "--theme", "--model",
     "--base-url",
@@ -134,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     _gate(commands)
     _approvals(commands)
     _eval(commands)
-    _command(commands, "doctor", "what is set up, what is missing, what to do", _run_doctor, cluster=True)
+    _mcp(commands)
+    _command(commands, "doctor", "what is set up, what is missing, what to do", _later("doctor"), cluster=True)
     # The command without a name has no help page of its own that people would find.
     options = unnamed.format_help().partition("options:\n")[2]
     parser.epilog = f"options without a command:\n{options}\n{EXIT_CODES}"
@@ -240,7 +254,7 @@ def _replay(commands: Any) -> None:
 
 def _rerun(commands: Any) -> None:
     text = "answer a recorded question anew, on its recorded evidence alone, and compare"
-    parser = _command(commands, "rerun", text, _run_rerun)
+    parser = _command(commands, "rerun", text, _later("rerun"))
     parser.add_argument("what", metavar="FILE|SESSION", help="a .jsonl file, a session's id, or `last`")
     parser.add_argument("--turn", type=_positive, metavar="N", help="which question; default: the last")
     _minds(parser)
@@ -258,7 +272,7 @@ def _minds(parser: argparse.ArgumentParser) -> None:
 
 def _gate(commands: Any) -> None:
     text = "a guarded kubeconfig for any tool: nothing changes without your approval"
-    parser = _command(commands, "gate", text, _run_gate, cluster=True)
+    parser = _command(commands, "gate", text, _later("gate"), cluster=True)
     parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
     parser.add_argument("--kubeconfig-out", type=Path, metavar="FILE", help="where to write the guarded kubeconfig")
     parser.add_argument(
@@ -269,7 +283,7 @@ def _gate(commands: Any) -> None:
 
 
 def _approvals(commands: Any) -> None:
-    parser = _command(commands, "approvals", "decide on held changes from any terminal", _run_approvals)
+    parser = _command(commands, "approvals", "decide on held changes from any terminal", _later("approvals"))
     parser.add_argument("--gate", help="id of the gate, where several run")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="what waits")
@@ -319,6 +333,16 @@ def _eval(commands: Any) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
+def _mcp(commands: Any) -> None:
+    text = "serve as an MCP server: other agents ask and propose, a person approves elsewhere"
+    parser = _command(commands, "mcp", text, _later("mcp"), cluster=True)
+    parser.add_argument("--bundle", type=Path, help="a support bundle (folder or .tar.gz) instead of a cluster")
+    parser.add_argument(
+        "--http", nargs="?", type=int, const=0, metavar="PORT", help="serve HTTP on 127.0.0.1 instead of stdio"
+    )
+    _mind(parser)
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -362,31 +386,15 @@ def _run_replay(given: argparse.Namespace) -> int:
     return replay(given)
 
 
-def _run_rerun(given: argparse.Namespace) -> int:
-    from assistant.commands.rerun import rerun
-
-    return rerun(given)
-
-
-def _run_gate(given: argparse.Namespace) -> int:
-    from assistant.commands.gate import gate
-
-    return gate(given)
-
-
-def _run_approvals(given: argparse.Namespace) -> int:
-    from assistant.commands.approvals import approvals
-
-    return approvals(given)
-
-
 def _run_eval(given: argparse.Namespace) -> int:
     from assistant.commands.eval import evaluate
 
     return evaluate(given)
 
 
-def _run_doctor(given: argparse.Namespace) -> int:
-    from assistant.commands.doctor import doctor
+def _later(module: str) -> Handler:
+    def run(given: argparse.Namespace) -> int:
+        handler: Handler = getattr(importlib.import_module(f"assistant.commands.{module}"), module)
+        return handler(given)
 
-    return doctor(given)
+    return run

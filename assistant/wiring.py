@@ -69,7 +69,7 @@ async def open_gate(settings: Settings, place: Place, kubeconfig_out: Path | Non
     from assistant.store.log import new_session_id
 
     backend = Backend(settings, place, kubeconfig_out, clients)
-    store = await asyncio.to_thread(_store_or_memory, settings)
+    store = await asyncio.to_thread(store_or_memory, settings)
     try:
         from assistant.session.runner import Session
 
@@ -96,14 +96,13 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
     # Neither the heavy imports nor the store's file are needed by the children, so all of them start at once.
     graph = asyncio.create_task(asyncio.to_thread(importlib.import_module, "agents.graph"))
     opening = asyncio.create_task(backend.open())
-    store = await asyncio.to_thread(_store_or_memory, settings)
+    store = await asyncio.to_thread(store_or_memory, settings)
     try:
         from assistant.session.runner import Session
 
         info = await opening
         await graph
-        wanted = settings.namespace or place.namespace or info.namespace
-        namespace = "" if place.all_namespaces else await _existing(backend, wanted)
+        namespace = await _namespace(settings, place, backend, info)
         workflows: list[GraphWorkflow] = []
         parts = replace(_with_mind(settings, backend, store, workflows), propose=propose)
         if resume:
@@ -126,6 +125,36 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
         await asyncio.to_thread(store.close)
         raise
     return Work(session, backend, store, workflows)
+
+
+async def open_session(
+    settings: Settings,
+    place: Place,
+    backend: Backend,
+    store: SessionStore | MemoryStore,
+    workflows: list[GraphWorkflow],
+) -> Session:
+    """Open one more session on a cluster that is open; its `workflows` are for the caller to close after it.
+
+    Nothing is submitted to the gate by a turn: whoever asks reviews a suggestion by its id. Raises PilothouseError.
+    """
+    from assistant.session.runner import Session
+    from assistant.store.log import new_session_id
+
+    info = backend.info or await backend.control.info()
+    namespace = await _namespace(settings, place, backend, info)
+    parts = replace(_with_mind(settings, backend, store, workflows), propose=False)
+    try:
+        return await Session.open(parts, new_session_id(parts.clock.now()), _opened(settings, info, place, namespace))
+    except BaseException:
+        for workflow in workflows:
+            await workflow.close()
+        raise
+
+
+async def _namespace(settings: Settings, place: Place, backend: Backend, info: GateInfo) -> str:
+    wanted = settings.namespace or place.namespace or info.namespace
+    return "" if place.all_namespaces else await _existing(backend, wanted)
 
 
 def _spare_collections() -> None:
@@ -184,11 +213,14 @@ def _parts(
     from assistant.session.follow import Connected
     from assistant.session.runner import Parts
 
-    gate = RecordedGate(backend.control)
+    control = backend.control
+    gate = RecordedGate(control)
 
     async def reconnect() -> Connected:
-        info = await backend.restart_gate()
-        return Connected(backend.control, info, workflow(gate))
+        nonlocal control
+        info = await backend.restart_gate(control)
+        control = backend.control
+        return Connected(control, info, workflow(gate))
 
     return Parts(
         store=store,
@@ -215,7 +247,8 @@ class _NoWorkflow:
         raise UsageError("This gate does not answer questions.", "Use `pilothouse ask`.")
 
 
-def _store_or_memory(settings: Settings) -> SessionStore | MemoryStore:
+def store_or_memory(settings: Settings) -> SessionStore | MemoryStore:
+    """Open the session store, or what stands in for it where it cannot be used."""
     try:
         return open_store(settings)
     except StoreError as error:

@@ -48,8 +48,20 @@ class Changes:
         """Return the ids of the proposals that are submitted here and not yet carried out or dropped."""
         return frozenset(self._under_way)
 
-    async def review(self, remedy_id: str) -> Proposal:
-        """Submit a suggested remedy; one that already waits is returned. Raises UsageError or GateError."""
+    async def propose(self, action: Action, why: str) -> Proposal:
+        """Submit a change that no remedy of this session names; the same one that waits is returned."""
+        case, session = self._recorder.case, self._recorder.session
+        for item in case.waiting:
+            if item.proposal.origin.session == session and item.proposal.action.digest() == action.digest():
+                return item.proposal
+        origin = Origin("session", CLIENT, session, why=why)
+        return await self._submit(action, origin, f"{session}.patch.{len(case.proposals)}", None)
+
+    async def review(self, remedy_id: str, asked_by: str = "") -> Proposal:
+        """Submit a suggested remedy; one that already waits is returned. Raises UsageError or GateError.
+
+        `asked_by` names who wants it where that is not the person at this session: the card says so.
+        """
         remedy = self._remedy(remedy_id)
         case, session = self._recorder.case, self._recorder.session
         for item in case.waiting:
@@ -58,7 +70,8 @@ class Changes:
         if remedy.action is None:
             raise UsageError(f"{remedy_id} is not a change to the cluster.", remedy.outside or "Ask again to renew it.")
         cited = [fact for finding in case.findings if finding.id in remedy.fixes for fact in finding.evidence]
-        origin = Origin("session", CLIENT, session, remedy.id, remedy.title, tuple(cited))
+        why = f"{remedy.title} (asked for by {asked_by})" if asked_by else remedy.title
+        origin = Origin("session", CLIENT, session, remedy.id, why, tuple(cited))
         key = f"{session}.{case.turn}.{remedy.id}.review.{len(case.proposals)}"
         return await self._submit(remedy.action, origin, key, remedy)
 
@@ -83,6 +96,8 @@ class Changes:
     async def _submit(self, action: Action, origin: Origin, key: str, remedy: Remedy | None) -> Proposal:
         if self._recorder.case.cluster_lost:
             raise GateError("The cluster is gone, so nothing can be proposed.", "Wait until it is back.")
+        # What cannot be recorded must not wait either: a person could approve it, and nothing would ever send it.
+        await self._recorder.flush()
         proposal = await self._gate.propose(action, origin, key)
         if proposal.id not in self._under_way:
             self._under_way.add(proposal.id)

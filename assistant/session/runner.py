@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from assistant.domain import event as ev
+from assistant.domain.action import Action
 from assistant.domain.case import Case
 from assistant.domain.hypothesis import Mark
 from assistant.domain.ports import Clock, Pause, Resolution, Turn, Workflow
@@ -218,9 +219,13 @@ class Session:
         """Examine an open proposal again; a changed one supersedes it."""
         return await self._need_approvals().recheck(proposal_id)
 
-    async def review(self, remedy_id: str) -> Proposal:
+    async def review(self, remedy_id: str, asked_by: str = "") -> Proposal:
         """Submit a suggested remedy to the gate; the proposal then waits like any other."""
-        return await self._need_changes().review(remedy_id)
+        return await self._need_changes().review(remedy_id, asked_by)
+
+    async def propose(self, action: Action, why: str) -> Proposal:
+        """Submit a change of the caller's own to the gate; it waits like any other."""
+        return await self._need_changes().propose(action, why)
 
     async def undo(self, proposal_id: str) -> Proposal:
         """Turn the way back of an applied change into a new proposal; raises UsageError when there is none."""
@@ -238,10 +243,7 @@ class Session:
         await self._let_go(ev.SessionClosed(result or self.case.result))
 
     async def detach(self) -> None:
-        """Let go of the session as it stands: a turn that waits for a person can be taken over by `resume`.
-
-        Raises StoreError like `close`.
-        """
+        """Let go of the session as it stands, waiting turn and all, for `resume`. Raises StoreError like `close`."""
         await self._let_go(None)
 
     async def _let_go(self, last: ev.Payload | None) -> None:

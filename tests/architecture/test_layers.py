@@ -23,6 +23,8 @@ HEAVY = (
     "msgspec",
     "sqlite_utils",
     "yaml",
+    "mcp",
+    "pydantic",
 )
 PRINTING = ("assistant/plain/", "assistant/cli.py", "assistant/commands/", "assistant/doctor.py")
 BINARY = {".gz", ".svg", ".png", ".db", ".zip"}
@@ -89,7 +91,9 @@ def imported_by(*arguments: str) -> set[str]:
     return set(done.stdout.rpartition("MODULES")[2].split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("ask", "--help"), ("sessions", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("ask", "--help"), ("sessions", "--help"), ("mcp", "--help")]
+)
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     modules = imported_by(*arguments)
     assert "argparse" in modules
