@@ -33,6 +33,7 @@ from assistant.tools.mcp.pins import Pin, Pins, Standing, Verdict, pin_of
 from assistant.tools.mcp.result import Outcome, outcome_of
 from assistant.tools.mcp.servers import Server, Servers
 from assistant.tools.mcp.stdio import StderrLog, child
+from assistant.tools.mcp.warden import Warden
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -105,17 +106,17 @@ class Hub:
 
     def __init__(
         self, servers: Servers, pins: Pins, clock: Clock, *, kubeconfig: Callable[[], str], logs: Path,
-        elicit: Elicit = decline, environ: Mapping[str, str] | None = None, group: Callable[[int], None] | None = None,
+        elicit: Elicit = decline, environ: Mapping[str, str] | None = None, warden: Warden | None = None,
     ) -> None:  # fmt: skip
         """Keep what servers are started with; none is yet.
 
-        `kubeconfig` returns the guarded kubeconfig, "" without a gate; `group` is told each child's process group.
+        `kubeconfig` returns the guarded kubeconfig, "" without a gate.
         """
         self._pins = pins
         self._clock = clock
         self._kubeconfig = kubeconfig
         self._environ = environ
-        self._group = group
+        self._warden = warden or Warden()
         self._entries: dict[str, _Entry] = {}
         self._used: set[str] = set()
         for server in servers.servers:
@@ -133,7 +134,10 @@ class Hub:
 
     async def close(self) -> None:
         """End every server and return when none is left."""
-        await asyncio.gather(*(entry.connection.close() for entry in self._entries.values()))
+        try:
+            await asyncio.gather(*(entry.connection.close() for entry in self._entries.values()))
+        finally:
+            self._warden.close()
 
     def status(self) -> tuple[ServerStatus, ...]:
         """Return how each server stands, without starting any. Raises StoreError."""
@@ -276,7 +280,7 @@ class Hub:
         given = launch(server, self._kubeconfig(), self._environ)
         if log is None:
             return endpoint(given)
-        return child(given, log, ended, self._group or (lambda pid: None))
+        return child(given, log, ended, self._warden)
 
 
 def _check_standing(tool: Tool) -> None:

@@ -20,6 +20,8 @@ LONGEST_REQUEST: Final = 400
 QUOTED_LINES: Final = 3
 QUOTED_CHARACTERS: Final = 300
 MOST_PARTS: Final = 200
+MOST_VALUES: Final = 3_000
+"""Of a structure that are looked for in the text beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def request_line(server: str, tool: str, arguments: Mapping[str, Any]) -> str:
 def outcome_of(server: str, tool: str, arguments: Mapping[str, Any], result: types.CallToolResult) -> Outcome:
     """Return what a call came to, of whatever the server sent."""
     texts: list[str] = []
+    raw: list[str] = []
     notes: list[str] = []
     redactions = 0
     for part in result.content[:MOST_PARTS]:
@@ -59,13 +62,14 @@ def outcome_of(server: str, tool: str, arguments: Mapping[str, Any], result: typ
         if note:
             notes.append(note)
         if text:
+            raw.append(text[:LARGEST_RAW])
             clean, count = _clean(text)
             texts.append(clean)
             redactions += count
     if len(result.content) > MOST_PARTS:
         notes.append(f"{len(result.content) - MOST_PARTS} more parts were left out")
     structured = result.structured_content
-    if structured is not None and not _repeated(structured, result.content):
+    if structured is not None and not _repeated(structured, raw):
         clean, count = _structure(structured)
         texts.append(clean)
         redactions += count
@@ -125,16 +129,27 @@ def _structure(value: Any) -> tuple[str, int]:
     return safe(text), count + more
 
 
-def _repeated(structured: Any, content: list[types.ContentBlock]) -> bool:
-    """Say whether a text says the same: servers repeat structures as JSON for older clients."""
-    for part in content[:MOST_PARTS]:
-        if isinstance(part, types.TextContent) and part.text.lstrip()[:1] in ("{", "["):
-            try:
-                if json.loads(part.text) == structured:
-                    return True
-            except (ValueError, RecursionError):
-                continue
-    return False
+def _repeated(structured: Any, texts: list[str]) -> bool:
+    """Say whether the texts hold every value already: servers repeat a structure as JSON, YAML or a table."""
+    squeezed = " ".join(" ".join(texts).split())
+    pending, seen = [structured], 0
+    while pending:
+        value = pending.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            return False
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool) and not _in(value, squeezed):
+            return False
+    return bool(squeezed)
+
+
+def _in(value: str | float, squeezed: str) -> bool:
+    plain = " ".join(str(value).split())
+    return plain in squeezed or json.dumps(value, ensure_ascii=False).strip('"') in squeezed
 
 
 def _quote(body: str) -> str:

@@ -21,6 +21,7 @@ from mcp_types import jsonrpc_message_adapter
 from assistant.policy.redact import redact_text
 from assistant.policy.sanitize import safe
 from assistant.tools.mcp.environment import Launch
+from assistant.tools.mcp.warden import Warden
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -82,7 +83,7 @@ class StderrLog:
 
 @contextlib.asynccontextmanager
 async def child(
-    launch: Launch, log: StderrLog, ended: Callable[[str], None], started: Callable[[int], None]
+    launch: Launch, log: StderrLog, ended: Callable[[str], None], warden: Warden
 ) -> AsyncIterator[TransportStreams]:
     """Start a server and yield its streams. `ended` is told once why it can no longer be talked to.
 
@@ -94,7 +95,7 @@ async def child(
         *launch.argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=dict(launch.env), cwd=launch.cwd or None, start_new_session=True,
     )  # fmt: skip
-    started(process.pid)
+    warden.add(process.pid)
     to_us, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, from_us = anyio.create_memory_object_stream[SessionMessage](0)
     pumps = [
@@ -111,6 +112,7 @@ async def child(
         finally:
             # Synchronous, so that no cancellation can come between: whatever is left of the group ends now.
             _signal(process.pid, signal.SIGKILL)
+            warden.remove(process.pid)
             for pump in pumps:
                 pump.cancel()
             for stream in (to_us, incoming, outgoing, from_us):

@@ -17,6 +17,7 @@ from assistant.tools.mcp.hub import Hub, decline
 from assistant.tools.mcp.pins import Pins
 from assistant.tools.mcp.result import Outcome
 from assistant.tools.mcp.servers import Server, Servers
+from assistant.tools.mcp.warden import Warden
 from tests.session import scripted as session
 
 SCRIPT = Path(__file__).parent / "servers" / "scripted.py"
@@ -28,6 +29,18 @@ class FakeClock(session.FakeClock):
     @property
     def sleeping(self) -> bool:
         return any(not future.done() for _, future in self._sleepers)
+
+
+class Roll(Warden):
+    """A warden that remembers every group it was told of."""
+
+    def __init__(self, groups: list[int]) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def add(self, group: int) -> None:
+        self.groups.append(group)
+        super().add(group)
 
 
 @dataclass
@@ -77,7 +90,7 @@ def desks(tmp_path: Path) -> Desks:
         hub = Hub(
             Servers(tuple(made)), Pins(tmp_path / "state" / "mcp-pins.json"), clock,
             kubeconfig=lambda: str(tmp_path / "guarded.yaml"), logs=tmp_path / "logs", elicit=elicit, environ=environ,
-            group=groups.append,
+            warden=Roll(groups),
         )  # fmt: skip
         async with hub:
             yield Desk(hub, clock, tmp_path, groups)

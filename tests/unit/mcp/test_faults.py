@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from assistant.tools.mcp.connection import CallNews, State
 from assistant.tools.mcp.faults import McpCallError, McpServerError, McpUnknownOutcomeError
 from assistant.tools.mcp.hub import Hub
 from tests.unit.mcp.conftest import Desk, Desks
+
+ROOT = Path(__file__).parents[3]
 
 
 async def told(desk: Desk, name: str, seen: list[CallNews]) -> asyncio.Task[object]:
@@ -33,7 +38,7 @@ async def told(desk: Desk, name: str, seen: list[CallNews]) -> asyncio.Task[obje
 
 async def pause(desk: Desk, task: asyncio.Task[object]) -> None:
     """Let the pause before another start go by, where there is one."""
-    while not task.done() and not desk.clock.sleeping:
+    while not task.done() and not desk.clock.sleeping:  # noqa: ASYNC110 - the clock is the test's
         await asyncio.sleep(0)
     await desk.clock.pass_seconds(20)
 
@@ -176,7 +181,7 @@ async def test_a_server_that_says_nothing_at_the_start_is_ended(desks: Desks) ->
     async with desks(bad={"fault": "silent"}) as desk:
         desk.hub.approve_server("bad", desk.hub.status()[0].pin.digest)
         task = asyncio.create_task(desk.hub.tools("bad"))
-        while not desk.groups:
+        while not desk.groups:  # noqa: ASYNC110 - the hub's own callback
             await asyncio.sleep(0)
         await desk.clock.pass_seconds(31)
         with pytest.raises(McpServerError, match="not ready after 30 seconds"):
@@ -233,6 +238,45 @@ async def test_children_are_gone_when_the_task_that_holds_them_is_cancelled(desk
     await asyncio.wait({task})
     assert len(groups) == 2
     assert all(gone(group) for group in groups)
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from assistant.gate.process import SystemClock
+from assistant.tools.mcp.hub import Hub
+from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.servers import Servers
+from tests.unit.mcp.conftest import scripted
+
+async def main():
+    folder = Path(sys.argv[1])
+    servers = Servers((scripted(folder, "bad", fault="deaf", hold=str(folder / "pipe")),))
+    hub = Hub(servers, Pins(folder / "pins.json"), SystemClock(), kubeconfig=str, logs=folder)
+    hub.approve_server("bad", hub.status()[0].pin.digest)
+    await hub.tools("bad")
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_children_are_gone_when_we_are_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    us = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert us.stdout
+        assert us.stdout.readline() == b"ready\n"
+        assert not select.select([end], [], [], 0)[0], "the server lives"
+        us.kill()
+        assert select.select([end], [], [], 20)[0]
+        assert os.read(end, 1) == b""
+    finally:
+        us.kill()
+        us.wait()
+        os.close(end)
 
 
 async def test_an_unknown_tool_and_an_unknown_server_are_named(desks: Desks, tmp_path: Path) -> None:

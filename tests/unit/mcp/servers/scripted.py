@@ -1,4 +1,4 @@
-"""An MCP server of raw JSON-RPC lines that misbehaves as told: `python scripted.py '{"fault": "hang", "journal": PATH}'`.
+"""An MCP server of raw JSON-RPC lines that misbehaves as told: `scripted.py '{"fault": "hang", "journal": PATH}'`.
 
 Every call that it gets goes into the journal first: what the client says of a call can be held against it.
 """
@@ -162,6 +162,9 @@ def main() -> None:
     orders = json.loads(sys.argv[1])
     script = Script(orders)
     script.note(start=os.getpid())
+    if path := orders.get("hold"):
+        # Whoever reads from this pipe sees its end when this process has ended.
+        os.open(path, os.O_WRONLY)
     if script.fault == "crash-at-start":
         sys.stderr.write("no licence found\n")
         sys.exit(3)
