@@ -114,6 +114,11 @@ class Connection:
         self._failed = 0
         self._closed = False
 
+    @property
+    def ended(self) -> bool:
+        """Say whether there is no server, or it is about to go."""
+        return self._life is None or self._life.ended
+
     async def tools(self, most: int) -> tuple[list[types.Tool], bool]:
         """Return the server's tools, at most so many, and whether that is all. Raises McpServerError."""
         life, client = await self._alive()
@@ -311,6 +316,11 @@ class Connection:
                     f"MCP server {self.name} cannot be started: {life.why}.", "Look into its log and its configuration."
                 )
             )
+
+    def renew(self, why: str) -> None:
+        """End the server, should it run; the next call starts it anew."""
+        if self._life is not None and not self._life.ended:
+            self._life.end(why)
 
     async def close(self) -> None:
         """End the server and wait until it is gone."""

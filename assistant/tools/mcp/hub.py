@@ -97,6 +97,7 @@ class _Entry:
     slots: asyncio.Semaphore
     definitions: tuple[Definition, ...] = ()
     left_out: bool = False
+    kubeconfig: str = ""
     listed_at: float | None = None
     listing: asyncio.Lock | None = None
 
@@ -251,11 +252,15 @@ class Hub:
     async def _fresh(self, entry: _Entry) -> None:
         """List the tools anew where they may have changed: at most once a call, however often the server says so."""
         self._check_server(entry)
+        if entry.log is not None and entry.connection.state is State.READY and entry.kubeconfig != self._kubeconfig():
+            # The gate was started anew: what the child was given opens nothing any more.
+            entry.connection.renew("the gate was started anew")
         entry.listing = entry.listing or asyncio.Lock()
         async with entry.listing:
             now = self._clock.monotonic()
+            ready = entry.connection.state is State.READY and not entry.connection.ended
             young = entry.listed_at is not None and now - entry.listed_at < FRESH_SECONDS
-            if young and not entry.connection.stale and entry.connection.state is State.READY:
+            if young and ready and not entry.connection.stale:
                 return
             listed, whole = await entry.connection.tools(MOST_TOOLS)
             entry.definitions, entry.left_out = defined(entry.server, listed), not whole
@@ -277,7 +282,8 @@ class Hub:
     def _transport(
         self, server: Server, log: StderrLog | None, ended: Ended
     ) -> AbstractAsyncContextManager[TransportStreams]:
-        given = launch(server, self._kubeconfig(), self._environ)
+        kubeconfig = self._entries[server.name].kubeconfig = self._kubeconfig()
+        given = launch(server, kubeconfig, self._environ)
         if log is None:
             return endpoint(given)
         return child(given, log, ended, self._warden)

@@ -51,6 +51,7 @@ class Desk:
     clock: FakeClock
     folder: Path
     groups: list[int] = field(default_factory=list)
+    kubeconfig: str = ""
 
     def journal(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / f"{name}.journal"
@@ -87,12 +88,18 @@ def desks(tmp_path: Path) -> Desks:
     ) -> AsyncIterator[Desk]:
         made = [*servers, *(scripted(tmp_path, name.replace("_", "-"), **orders) for name, orders in scripts.items())]
         clock, groups = FakeClock(), list[int]()
+        made_for: list[Desk] = []
+
+        def kubeconfig() -> str:
+            return (made_for and made_for[0].kubeconfig) or str(tmp_path / "guarded.yaml")
+
         hub = Hub(
             Servers(tuple(made)), Pins(tmp_path / "state" / "mcp-pins.json"), clock,
-            kubeconfig=lambda: str(tmp_path / "guarded.yaml"), logs=tmp_path / "logs", elicit=elicit, environ=environ,
+            kubeconfig=kubeconfig, logs=tmp_path / "logs", elicit=elicit, environ=environ,
             warden=Roll(groups),
         )  # fmt: skip
         async with hub:
-            yield Desk(hub, clock, tmp_path, groups)
+            made_for.append(Desk(hub, clock, tmp_path, groups))
+            yield made_for[0]
 
     return desk

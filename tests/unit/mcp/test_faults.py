@@ -220,6 +220,24 @@ async def test_a_server_that_ignores_every_request_to_end_is_killed(desks: Desks
     assert all(gone(group) for group in desk.groups)
 
 
+async def test_closing_ends_a_call_under_way_and_a_start_under_way(desks: Desks) -> None:
+    async with desks(bad={"fault": "hang"}, mute={"fault": "silent"}) as desk:
+        await desk.approve("bad")
+        calling = await told(desk, "bad__echo", [])
+        desk.hub.approve_server("mute", desk.hub.status()[1].pin.digest)
+        starting = asyncio.create_task(desk.hub.tools("mute"))
+        while len(desk.groups) < 2:  # noqa: ASYNC110 - the hub's own callback
+            await asyncio.sleep(0)
+        await desk.hub.close()
+        with pytest.raises(McpUnknownOutcomeError):
+            await calling
+        with pytest.raises(McpServerError):
+            await starting
+        with pytest.raises(McpServerError, match="is closed"):
+            await desk.call("bad__echo")
+    assert all(gone(group) for group in desk.groups)
+
+
 async def test_children_are_gone_when_the_task_that_holds_them_is_cancelled(desks: Desks) -> None:
     ready = asyncio.Event()
     groups: list[int] = []

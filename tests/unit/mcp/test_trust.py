@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from dataclasses import replace
@@ -275,6 +276,42 @@ class TestHub:
             seen = next(entry["env"] for entry in desk.journal("web") if "call" in entry)
         assert seen["KUBECONFIG"] == str(tmp_path / "guarded.yaml")
         assert not {"AWS_SECRET_ACCESS_KEY"} & set(seen)
+
+    @pytest.mark.parametrize(
+        ("fault", "answer"),
+        [("elicits", {"action": "decline"}), ("samples", {"code": -32600, "message": "Sampling not supported"})],
+    )
+    async def test_an_older_servers_question_is_refused(self, desks: Desks, fault: str, answer: Any) -> None:
+        async with desks(web={"fault": fault, "era": "2025-11-25"}) as desk:
+            await desk.approve("web")
+            assert (await desk.call("web__echo")).ok
+            assert [entry["answered"] for entry in desk.journal("web") if "answered" in entry] == [answer]
+
+    @pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
+    async def test_a_screen_that_answers_is_told_which_server_asks(self, desks: Desks, era: str) -> None:
+        asked = []
+
+        async def answer(server: str, question: types.ElicitRequestParams) -> types.ElicitResult:
+            asked.append((server, question.message))
+            return types.ElicitResult(action="accept", content={"ok": True})
+
+        async with desks(elicit=answer, web={"fault": "elicits", "era": era}) as desk:
+            await desk.approve("web")
+            assert (await desk.call("web__echo")).ok
+        assert asked == [("web", "Approve A-0001?")]
+
+    async def test_a_child_gets_the_new_kubeconfig_when_the_gate_was_started_anew(self, desks: Desks) -> None:
+        async with desks(web={}) as desk:
+            await desk.approve("web")
+            await desk.call("web__echo")
+            desk.kubeconfig = "/run/other.yaml"
+            again = asyncio.create_task(desk.call("web__echo"))
+            while not again.done() and not desk.clock.sleeping:  # noqa: ASYNC110 - the clock is the test's
+                await asyncio.sleep(0)
+            await desk.clock.pass_seconds(5)
+            assert (await again).ok
+            seen = [entry["env"]["KUBECONFIG"] for entry in desk.journal("web") if "call" in entry]
+        assert [Path(each).name for each in seen] == ["guarded.yaml", "other.yaml"]
 
     async def test_a_servers_question_is_declined(self, desks: Desks) -> None:
         async with desks(web={"fault": "elicits"}) as desk:

@@ -152,6 +152,13 @@ def misbehave(script: Script, asked: dict[str, Any]) -> None:
         case "storm":
             storm = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
             write((json.dumps(storm).encode() + b"\n") * 2_000)
+        case "elicits" | "samples" if script.era != MODERN:
+            method = {"elicits": "elicitation/create", "samples": "sampling/createMessage"}[script.fault]
+            schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
+            question = {"message": "Approve A-0001?", "requestedSchema": schema, "messages": [], "maxTokens": 9}
+            send({"jsonrpc": "2.0", "id": "q", "method": method, "params": question})
+            back = json.loads(sys.stdin.readline())
+            script.note(answered=back.get("result") or back["error"])
         case "stderr-flood":
             sys.stderr.write(("z" * 99 + "\n") * 50_000 + "the last word\n")
             sys.stderr.flush()
