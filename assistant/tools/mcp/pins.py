@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from assistant.policy.sanitize import safe
 from assistant.tools.mcp.classes import profile_of
 from assistant.tools.mcp.definition import Definition, compared
 from assistant.tools.mcp.environment import program_of
+from assistant.tools.mcp.private import write_private
 from assistant.tools.mcp.servers import Server, fingerprint
 
 FILE: Final = "mcp-pins.json"
@@ -180,7 +180,7 @@ class Pins:
             with _locked(self._path.with_suffix(".lock")):
                 servers = json.loads(json.dumps(self._servers()))
                 change(servers)
-                _write(self._path, {"version": _VERSION, "servers": servers})
+                write_private(self._path, json.dumps({"version": _VERSION, "servers": servers}, indent=1))
         except OSError as error:
             raise StoreError(
                 f"The approval cannot be kept in {self._path}.", "Check the disk and the rights, then approve again.",
@@ -216,17 +216,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _write(path: Path, value: object) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(json.dumps(value, ensure_ascii=True, indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

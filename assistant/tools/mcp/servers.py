@@ -27,6 +27,7 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 """Without an underscore, so that `server__tool` can be read in one way only."""
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _REFERENCE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_EDITORS: Final = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STDIO: Final = frozenset({"command", "args", "env", "cwd"})
@@ -117,6 +118,8 @@ def parse(text: str, source: str, *, foreign: bool = False) -> Servers:
     if foreign and allowed:
         allowed = ()
         notes.append("allowEnv was not taken over: list the variables that servers may see yourself.")
+    if foreign and "mcpServers" not in top and "servers" in top:
+        top = {**top, "mcpServers": top["servers"]}  # as VS Code calls it
     entries = _object(top.get("mcpServers", {}), f"{source}: mcpServers")
     if len(entries) > MOST_SERVERS:
         raise McpConfigError(f"{source}: {len(entries)} servers are too many.", f"At most {MOST_SERVERS} are taken.")
@@ -138,7 +141,11 @@ def parse(text: str, source: str, *, foreign: bool = False) -> Servers:
 
 def _adapted(name: str, fields: Mapping[str, Any], notes: list[str]) -> tuple[str, dict[str, Any]]:
     """Return a foreign entry as ours: a name that we can take, nothing that goes round the gate."""
-    changed = dict(fields)
+    # Editors write ${env:NAME}, and some clients have other words for the address.
+    changed = json.loads(_EDITORS.sub(r"${\1}", json.dumps(dict(fields))))
+    for word in ("httpUrl", "serverUrl"):
+        if word in changed:
+            changed.setdefault("url", changed.pop(word))
     ours = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32].strip("-")
     if ours != name:
         notes.append(f"{name} is called {ours} here.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assistant.tools.mcp.adding import add
 from assistant.tools.mcp.environment import launch
 from assistant.tools.mcp.faults import McpConfigError
 from assistant.tools.mcp.servers import Server, expand, imported, load, parse
@@ -154,3 +155,39 @@ def test_another_clients_file_is_taken_over_with_notes(tmp_path: Path) -> None:
         "${SECRET}",
     ):
         assert part in notes
+
+
+def test_other_words_of_other_clients_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    path.write_text(
+        json.dumps(
+            {
+                "inputs": [],
+                "servers": {
+                    "gh": {"type": "stdio", "command": "gh-mcp", "env": {"T": "${env:GH_TOKEN}"}},
+                    "far": {"httpUrl": "https://mcp.example.com/mcp"},
+                },
+            }
+        )
+    )
+    found = imported(path).servers
+    assert found[0].env == (("T", "${GH_TOKEN}"),)
+    assert found[1].url == "https://mcp.example.com/mcp"
+
+
+def test_what_was_imported_can_be_added_to_our_own_file(tmp_path: Path) -> None:
+    ours = tmp_path / "config" / "mcp.json"
+    kube = Server("kube", "kube-mcp", ("--x",), timeout_seconds=60, reads=("get",))
+    add(ours, [kube])
+    tokened = Server("gh", "gh-mcp", env=(("T", "${GH_TOKEN}"),))
+    with pytest.raises(McpConfigError, match=r"GH_TOKEN.*allowEnv"):
+        add(ours, [tokened])
+    with pytest.raises(McpConfigError, match="already"):
+        add(ours, [kube])
+    add(ours, [tokened], ["GH_TOKEN"])
+    found = {server.name: server for server in load(ours).servers}
+    assert found.keys() == {"kube", "gh"}
+    assert found["kube"].timeout_seconds == 60
+    assert found["kube"].reads == ("get",)
+    assert found["gh"].allow_env == ("GH_TOKEN",)
+    assert ours.stat().st_mode & 0o777 == 0o600
