@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from assistant.tools.mcp.faults import McpServerError
-from assistant.tools.mcp.servers import KUBECONFIG, Server, filled
+from assistant.tools.mcp.servers import KUBECONFIG, Server, expand, filled
 
 PASSED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 """What a program needs to run at all. Nothing that names a cluster, a cloud account or a token."""
@@ -41,7 +41,7 @@ def launch(server: Server, kubeconfig: str, environ: Mapping[str, str] | None = 
     env["TERM"] = "dumb"
     env.update({key: values[f"env.{key}"] for key, _ in server.env})
     env[KUBECONFIG] = guarded
-    program = program_of(values["command"], values["cwd"], env.get("PATH", ""))
+    program = program_of(server, environ)
     if program is None:
         raise McpServerError(
             f"The program of MCP server {server.name} is not there.", "Install it, or correct command in mcp.json.",
@@ -50,9 +50,18 @@ def launch(server: Server, kubeconfig: str, environ: Mapping[str, str] | None = 
     return Launch((program, *(values[f"args[{i}]"] for i in range(len(server.args)))), env, values["cwd"])
 
 
-def program_of(command: str, cwd: str, path: str) -> str | None:
-    """Return the absolute path of a program, None where there is none."""
-    if cwd and "/" in command:
-        command = str(Path(cwd, command))
-    found = shutil.which(command, path=path or None)
+def program_of(server: Server, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the absolute path of what would be started, None where there is nothing: what is pinned is what runs."""
+    environ = os.environ if environ is None else environ
+    path = environ.get("PATH", "")
+    for key, value in server.env:
+        if key == "PATH":
+            try:
+                path = expand(value, server.allow_env, environ.get)
+            except ValueError:
+                return None
+    command = server.command
+    if server.cwd and "/" in command:
+        command = str(Path(server.cwd, command))
+    found = shutil.which(command, path=path or os.defpath)
     return os.path.abspath(found) if found else None  # noqa: PTH100 - links are kept: npx is one

@@ -145,7 +145,7 @@ class Hub:
         return tuple(self._status(entry) for entry in self._entries.values())
 
     def _status(self, entry: _Entry) -> ServerStatus:
-        pin = pin_of(entry.server)
+        pin = self._pin(entry)
         link = entry.connection
         return ServerStatus(
             entry.server.name, link.state, pin, self._pins.server(entry.server.name, pin), link.protocol, link.error,
@@ -154,7 +154,7 @@ class Hub:
 
     def approve_server(self, name: str, digest: str) -> None:
         """Take a person's yes to a command line, bound to the digest that was shown. Raises McpNotApprovedError."""
-        pin = pin_of(self._entry(name).server)
+        pin = self._pin(self._entry(name))
         if pin.digest != digest:
             raise McpNotApprovedError(
                 f"What starts MCP server {name} has changed since it was shown.", "Look at it again."
@@ -207,7 +207,7 @@ class Hub:
             raise McpCallError(f"There is no tool {safe(name[:80], multiline=False)!r}.", "Search for one.")
         _check_standing(tool)
         text = _checked(arguments)
-        digest = sha256([pin_of(entry.server).digest, tool.definition.digest, text, secrets.token_hex(8)])
+        digest = sha256([self._pin(entry).digest, tool.definition.digest, text, secrets.token_hex(8)])
         return Request(server, tool, json.loads(text), digest)
 
     async def call(
@@ -244,6 +244,9 @@ class Hub:
         # In a thread: taking secrets out of megabytes must not stop the keys of the person who wants to stop it.
         return await asyncio.to_thread(outcome_of, request.server, tool, arguments, result)
 
+    def _pin(self, entry: _Entry) -> Pin:
+        return pin_of(entry.server, self._environ)
+
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:
             known = ", ".join(self._entries) or "none"
@@ -269,7 +272,7 @@ class Hub:
 
     def _check_server(self, entry: _Entry) -> None:
         name = entry.server.name
-        verdict = self._pins.server(name, pin_of(entry.server))
+        verdict = self._pins.server(name, self._pin(entry))
         if verdict.standing is Standing.NEW:
             raise McpNotApprovedError(
                 f"MCP server {name} has not been approved.", "Look at what starts it, then approve it."

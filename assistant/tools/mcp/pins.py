@@ -58,7 +58,7 @@ class Verdict:
     changes: tuple[str, ...] = ()
 
 
-def pin_of(server: Server, path: str = "") -> Pin:
+def pin_of(server: Server, environ: Mapping[str, str] | None = None) -> Pin:
     """Return the pin of a server: its whole command line, the program's own hash, or its address.
 
     Values of variables and headers are told apart by a short hash, because they may be credentials.
@@ -69,7 +69,7 @@ def pin_of(server: Server, path: str = "") -> Pin:
         lines += [f"header: {key} = #{fingerprint(value)}" for key, value in server.headers]
     else:
         lines.append(f"command: {server.command}")
-        program = program_of(server.command, server.cwd, path or os.environ.get("PATH", ""))
+        program = program_of(server, environ)
         lines.append(f"program: {program or 'not there'}")
         lines.append(f"contents: {_contents(program)}")
         lines += [f"argument {i}: {arg}" for i, arg in enumerate(server.args, 1)]

@@ -132,9 +132,15 @@ def parse(text: str, source: str, *, foreign: bool = False) -> Servers:
         if fields.get("disabled") is True:
             notes.append(f"{name} is disabled there and was left out.")
             continue
-        server = _server(name, fields, allowed, source, place, notes if foreign else None)
-        if any(other.name == server.name for other in servers):
-            raise McpConfigError(f"{place}: there is another server {server.name!r}.", "Give each its own name.")
+        try:
+            server = _server(name, fields, allowed, source, place, notes if foreign else None)
+            if any(other.name == server.name for other in servers):
+                raise McpConfigError(f"{place}: there is another server {server.name!r}.", "Give each its own name.")
+        except McpConfigError as error:
+            if not foreign:
+                raise
+            notes.append(f"{name} was left out: {error.meaning}")
+            continue
         servers.append(server)
     return Servers(tuple(servers), tuple(notes))
 
@@ -225,6 +231,10 @@ def _check(server: Server, notes: list[str] | None) -> None:
         )
     if server.url:
         _check_url(server)
+    for where, value in (("command", server.command), ("cwd", server.cwd)):
+        if _VARIABLE.search(value):
+            # What is approved is one program; a variable would make it another one without a change of the file.
+            raise McpConfigError(f"{place}.{where} holds a variable.", "Write the path in full.")
     for where, value in _values(server):
         try:
             expand(value, server.allow_env, lambda _: "")

@@ -74,6 +74,8 @@ def test_no_file_is_no_server(tmp_path: Path) -> None:
         ('{"mcpServers": {"web": {"command": "x", "env": {"KUBERNETES_SERVICE_HOST": "a"}}}}', "past the gate"),
         ('{"mcpServers": {"web": {"command": "x", "args": ["--kubeconfig", "/k"]}}}', "past the gate"),
         ('{"mcpServers": {"web": {"command": "x", "args": ["--kubeconfig=/k"]}}}', "past the gate"),
+        ('{"allowEnv": ["A"], "mcpServers": {"web": {"command": "${A}/x"}}}', "web.command holds a variable"),
+        ('{"allowEnv": ["A"], "mcpServers": {"web": {"command": "./x", "cwd": "${A}"}}}', "web.cwd holds a variable"),
         ('{"allowEnv": ["A B"]}', "no variable's name"),
     ],
 )
@@ -135,12 +137,13 @@ def test_another_clients_file_is_taken_over_with_notes(tmp_path: Path) -> None:
                         "env": {"KUBECONFIG": "/home/me/k", "T": "${SECRET}"}, "autoApprove": ["pods_delete"],
                     },
                     "old": {"command": "x", "disabled": True},
+                    "events": {"type": "sse", "url": "https://mcp.example.com/sse"},
                 },
             }
         )
     )  # fmt: skip
     found = imported(path)
-    server = found.servers[0]
+    (server,) = found.servers
     assert server.name == "my-kube"
     assert server.args[-1] == "${KUBECONFIG}"
     assert server.env == (("T", "${SECRET}"),)

@@ -16,6 +16,7 @@ from assistant.errors import StoreError
 from assistant.tools.mcp.catalog import MOST_TOOLS, defined, functions, matching
 from assistant.tools.mcp.classes import PROFILES, ToolClass, class_of, profile_of
 from assistant.tools.mcp.definition import LONGEST_EXPOSED, Definition, compared, define, exposed_name
+from assistant.tools.mcp.environment import launch
 from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError
 from assistant.tools.mcp.pins import Pins, Standing, pin_of
 from assistant.tools.mcp.servers import Server
@@ -153,6 +154,18 @@ class TestPins:
         program.write_text("#!/bin/sh\nrm -rf /\n")
         digests.add(pin_of(base).digest)
         assert len(digests) == 9
+
+    def test_what_is_pinned_is_what_would_run(self, tmp_path: Path) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "server").write_text(f"#!/bin/sh\necho {folder}\n")
+            (tmp_path / folder / "server").chmod(0o755)
+        server = Server("web", "server")
+        first, second = ({"PATH": str(tmp_path / folder)} for folder in ("a", "b"))
+        assert pin_of(server, first).digest != pin_of(server, second).digest
+        own = replace(server, env=(("PATH", str(tmp_path / "b")),))
+        assert f"program: {launch(own, '', first).argv[0]}" in pin_of(own, first).lines
+        assert launch(own, "", first).argv[0] == str(tmp_path / "b" / "server")
 
     def test_a_value_that_may_be_a_credential_is_not_kept(self, tmp_path: Path) -> None:
         server = Server("web", "sh", ("--token=ghp_16C7e42F292c6912E7710c838347Ae178B4a",), (("T", "hunter2secret"),))
