@@ -1,0 +1,99 @@
+"""The tools of a server as they may be used: standing, class, and few enough at a time for a model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from assistant.tools.mcp.classes import ToolClass, class_of
+from assistant.tools.mcp.definition import Definition, define
+from assistant.tools.mcp.pins import Pins, Standing, Verdict
+from assistant.tools.mcp.servers import Server
+
+if TYPE_CHECKING:
+    import mcp_types as types
+
+MOST_TOOLS: Final = 1_000
+"""Of one server; what comes after them cannot be used."""
+MOST_TOLD: Final = 12
+LARGEST_TOLD: Final = 24_000
+"""Characters of the definitions that go into one call of a model."""
+_WORD: Final = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool of a server, with how it stands against its pin and what a call of it needs."""
+
+    definition: Definition
+    kind: ToolClass
+    verdict: Verdict
+
+    @property
+    def name(self) -> str:
+        """Return the name that it is called by, `server__tool`."""
+        return self.definition.exposed
+
+    @property
+    def usable(self) -> bool:
+        """Say whether it may be called: approved, and unchanged since."""
+        return self.verdict.standing is Standing.APPROVED
+
+    @property
+    def function(self) -> dict[str, Any]:
+        """Return the definition as the chat completions protocol has it."""
+        about = self.definition.told + ("" if self.kind is ToolClass.READ else " (A person is asked first.)")
+        function = {"name": self.name, "description": about, "parameters": self.definition.parameters}
+        return {"type": "function", "function": function}
+
+
+def defined(server: Server, listed: Sequence[types.Tool]) -> tuple[Definition, ...]:
+    """Return the definitions of what a server lists. A name that is there twice cannot be used: which one is meant?"""
+    made = [
+        define(
+            server.name, tool.name, tool.description or "", tool.input_schema,
+            tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else {},
+            (tool.title, tool.output_schema),
+        )
+        for tool in listed[:MOST_TOOLS]
+    ]  # fmt: skip
+    names = Counter(each.exposed for each in made)
+    twice = "another tool of this server has the same name"
+    return tuple(replace(each, refused=each.refused or twice) if names[each.exposed] > 1 else each for each in made)
+
+
+def judged(server: Server, definitions: Iterable[Definition], pins: Pins) -> tuple[Tool, ...]:
+    """Return the tools with their standing now. Raises StoreError."""
+    return tuple(Tool(each, class_of(server, each), pins.tool(each)) for each in definitions)
+
+
+def matching(tools: Iterable[Tool], words: str, most: int = MOST_TOLD) -> tuple[Tool, ...]:
+    """Return the usable tools that fit some words best, the best first; no words: the first by name."""
+    wanted = set(_WORD.findall(words.lower()))
+    ranked = []
+    for tool in tools:
+        if not tool.usable:
+            continue
+        name = set(_WORD.findall(tool.name.lower()))
+        about = set(_WORD.findall(tool.definition.told.lower()))
+        score = 3 * len(wanted & name) + len(wanted & about)
+        if score or not wanted:
+            ranked.append((-score, tool.name, tool))
+    ranked.sort(key=lambda each: each[:2])
+    return tuple(tool for _, _, tool in ranked[:most])
+
+
+def functions(tools: Iterable[Tool]) -> list[dict[str, Any]]:
+    """Return the definitions for a model, as many of the first as fit into what one call may hold."""
+    told: list[dict[str, Any]] = []
+    room = LARGEST_TOLD
+    for tool in tools:
+        room -= len(tool.definition.told) + len(tool.definition.schema)
+        if len(told) == MOST_TOLD or room < 0:
+            break
+        if tool.usable:
+            told.append(tool.function)
+    return told

@@ -1,0 +1,354 @@
+"""One MCP server's connection, owned by one task: the SDK's contexts must be entered and left in the same one.
+
+Started when first needed, started again within bounds after it ended, and no call is ever made twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+import mcp_types as types
+from mcp import Client, MCPError
+from mcp.client.session import ClientRequestContext
+from mcp_types import CONNECTION_CLOSED
+from pydantic import TypeAdapter, ValidationError
+
+from assistant import __version__
+from assistant.domain.ports import Clock
+from assistant.policy.redact import redact_text
+from assistant.policy.sanitize import safe
+from assistant.tools.mcp.deadline import OutOfTimeError, within
+from assistant.tools.mcp.faults import McpCallError, McpError, McpServerError, McpUnknownOutcomeError
+
+if TYPE_CHECKING:
+    from mcp.client._transport import TransportStreams
+
+START_SECONDS: Final = 30.0
+MOST_STARTS: Final = 4
+STARTS_WINDOW_SECONDS: Final = 120.0
+FIRST_PAUSE_SECONDS: Final = 0.5
+MOST_ROUNDS: Final = 4
+"""Of questions that a server may put before it answers one call."""
+MOST_PAGES: Final = 100
+_SESSION_GONE: Final = "Session terminated"
+_CALL: Final[TypeAdapter[types.CallToolResult | types.InputRequiredResult]] = TypeAdapter(
+    types.CallToolResult | types.InputRequiredResult
+)
+T = TypeVar("T")
+
+Elicit = Callable[[str, types.ElicitRequestParams], Awaitable[types.ElicitResult]]
+"""Answers a question of a server (its name, the question). The face that shows it must name the server."""
+Ended = Callable[[str], None]
+Transport = Callable[[Ended], "AbstractAsyncContextManager[TransportStreams]"]
+
+for _name in ("mcp", "httpx2", "httpcore2"):
+    # Without a handler their warnings would go to the terminal, with whatever a server wrote in them.
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+
+
+class State(StrEnum):
+    """Where a connection is."""
+
+    OFF = "off"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallNews:
+    """What is to be seen of a call under way: seconds until it is given up, and what the server says meanwhile."""
+
+    seconds_left: float
+    progress: float | None = None
+    total: float | None = None
+    message: str = ""
+
+
+class _Life:
+    """One start of a server until its end."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[Client] = loop.create_future()
+        self.over = asyncio.Event()
+        self.why = ""
+        self.task: asyncio.Task[None] | None = None
+
+    def end(self, why: str) -> None:
+        """Have the owner leave; the first reason counts."""
+        self.why = self.why or why
+        self.over.set()
+
+    @property
+    def ended(self) -> bool:
+        return self.over.is_set() or (self.task is not None and self.task.done())
+
+
+class Connection:
+    """What the hub talks to a server through."""
+
+    def __init__(self, name: str, transport: Transport, clock: Clock, elicit: Elicit) -> None:
+        """Keep how to connect; nothing is started before the first call."""
+        self.name = name
+        self.state = State.OFF
+        self.error = ""
+        self.protocol = ""
+        self.stale = True
+        """The server said that its tools changed, or it is another process than the one that listed them."""
+        self._transport = transport
+        self._clock = clock
+        self._elicit = elicit
+        self._life: _Life | None = None
+        self._lock = asyncio.Lock()
+        self._starts: deque[float] = deque(maxlen=MOST_STARTS)
+        self._failed = 0
+        self._closed = False
+
+    @property
+    def ended(self) -> bool:
+        """Say whether there is no server, or it is about to go."""
+        return self._life is None or self._life.ended
+
+    async def tools(self, most: int) -> tuple[list[types.Tool], bool]:
+        """Return the server's tools, at most so many, and whether that is all. Raises McpServerError."""
+        life, client = await self._alive()
+
+        async def pages() -> tuple[list[types.Tool], bool]:
+            found: list[types.Tool] = []
+            cursor: str | None = None
+            seen: set[str] = set()
+            for _ in range(MOST_PAGES):
+                page = await client.list_tools(cursor=cursor)
+                found.extend(page.tools)
+                cursor = page.next_cursor
+                if cursor is None or len(found) > most or cursor in seen:
+                    return found[:most], cursor is None and len(found) <= most
+                seen.add(cursor)
+            return found[:most], False
+
+        self.stale = False
+        try:
+            return await self._bounded(life, START_SECONDS, pages())
+        except McpError as error:
+            self.stale = True
+            raise McpServerError(
+                f"MCP server {self.name} does not list its tools.", error.hint, detail=error.detail
+            ) from error
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any], seconds: float, watch: Callable[[CallNews], None] | None = None
+    ) -> types.CallToolResult:
+        """Make one call, once. `watch` sees each second what is left, and the progress.
+
+        Cancelling the caller, and the end of the time, tell the server to stop. Raises McpCallError where the server
+        refused it, McpUnknownOutcomeError where nobody knows what came of it, McpServerError where it was not made.
+        """
+        life, client = await self._alive()
+        news = CallNews(seconds)
+
+        def show(**changed: Any) -> None:
+            nonlocal news
+            fields = {name: getattr(news, name) for name in CallNews.__slots__}
+            news = CallNews(**{**fields, **changed})
+            if watch is not None:
+                watch(news)
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            text = safe(redact_text((message or "")[:300])[0], multiline=False)
+            show(progress=done, total=total, message=text)
+
+        work = self._one(client, tool, arguments, progress)
+        return await self._bounded(life, seconds, work, lambda left: show(seconds_left=left))
+
+    async def _one(self, client: Client, tool: str, arguments: dict[str, Any], progress: Any) -> types.CallToolResult:
+        # Not client.call_tool: that makes a call again on some errors, and runs a server's patterns over its results.
+        session = client.session
+        asked = types.CallToolRequestParams(name=tool, arguments=arguments)
+        for _ in range(MOST_ROUNDS):
+            result = await session.send_request(types.CallToolRequest(params=asked), _CALL, progress_callback=progress)
+            if isinstance(result, types.CallToolResult):
+                return result
+            answers: dict[str, types.InputResponse] = {}
+            for key, question in (result.input_requests or {}).items():
+                context = ClientRequestContext(session=session, request_id=key)
+                answer = await session.dispatch_input_request(context, question)
+                if isinstance(answer, types.ErrorData):
+                    raise MCPError.from_error_data(answer)
+                answers[key] = answer
+            asked = types.CallToolRequestParams(
+                name=tool, arguments=arguments, input_responses=answers or None, request_state=result.request_state
+            )
+        raise McpCallError(f"MCP server {self.name} asks again and again instead of answering.", "Try another tool.")
+
+    async def _bounded(
+        self, life: _Life, seconds: float, work: Coroutine[Any, Any, T], left: Callable[[float], None] | None = None
+    ) -> T:
+        try:
+            return await within(self._clock, seconds, work, left)
+        except OutOfTimeError as error:
+            raise McpUnknownOutcomeError(
+                f"MCP server {self.name} did not answer within {seconds:g} seconds.",
+                "It was told to stop; whether it did what was asked is not known. Look before you ask again.",
+            ) from error
+        except MCPError as error:
+            raise self._refused(life, error) from error
+        except ValidationError as error:
+            raise McpUnknownOutcomeError(
+                f"MCP server {self.name} gave an answer that is none.", "Its call was made; report this to its maker.",
+                detail=f"{error.error_count()} faults in the result",
+            ) from error  # fmt: skip
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
+            life.end("the connection was lost")
+            raise self._lost(life) from error
+
+    def _refused(self, life: _Life, error: MCPError) -> McpError:
+        if error.code == CONNECTION_CLOSED:
+            life.end("it ended")
+            return self._lost(life)
+        detail = shown(error.message)
+        if error.message == _SESSION_GONE:
+            # Said by HTTP servers of the older protocol after a restart; the next call opens a new session.
+            life.end("it no longer knows the session")
+        return McpCallError(
+            f"MCP server {self.name} refused the call ({error.code}).", "Correct the arguments, or ask another way.",
+            detail=detail,
+        )  # fmt: skip
+
+    def _lost(self, life: _Life) -> McpUnknownOutcomeError:
+        return McpUnknownOutcomeError(
+            f"MCP server {self.name} went away during a call: {life.why}.",
+            "Whether the call was carried out is not known; it was not made again. Look before you ask again.",
+        )
+
+    async def _alive(self) -> tuple[_Life, Client]:
+        async with self._lock:
+            if self._closed:
+                raise McpServerError(f"MCP server {self.name} is closed.", "Start Pilothouse anew.")
+            life = self._life
+            if life is None or life.ended:
+                if life is not None and life.task is not None:
+                    await asyncio.wait({life.task})
+                await self._pause()
+                life = self._start()
+        try:
+            # A caller that is cancelled does not take the server away from the others.
+            return life, await asyncio.shield(life.ready)
+        except McpError as error:
+            raise McpServerError(error.meaning, error.hint, detail=error.detail) from error
+
+    async def _pause(self) -> None:
+        now = self._clock.monotonic()
+        if len(self._starts) == MOST_STARTS and now - self._starts[0] < STARTS_WINDOW_SECONDS:
+            raise McpServerError(
+                f"MCP server {self.name} was started {MOST_STARTS} times within {STARTS_WINDOW_SECONDS:.0f} seconds.",
+                "It is left alone until that time is over; look into its log.", detail=self.error,
+            )  # fmt: skip
+        if self._failed:
+            await self._clock.sleep(FIRST_PAUSE_SECONDS * 2 ** min(self._failed - 1, 4))
+
+    def _start(self) -> _Life:
+        self._starts.append(self._clock.monotonic())
+        self.state, self.stale = State.STARTING, True
+        life = self._life = _Life()
+        life.ready.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        life.task = asyncio.create_task(self._own(life), name=f"mcp {self.name}")
+        return life
+
+    async def _own(self, life: _Life) -> None:
+        """Enter the SDK's contexts, stay until the end, leave them: all in this task."""
+        try:
+            with anyio.CancelScope() as scope:
+                late = asyncio.create_task(self._too_late(life, scope), name=f"mcp start {self.name}")
+                try:
+                    async with self._client(life) as client:
+                        late.cancel()
+                        self.state, self.error, self.protocol = State.READY, "", client.protocol_version
+                        life.ready.set_result(client)
+                        await life.over.wait()
+                finally:
+                    late.cancel()
+        except Exception as error:
+            life.end(_reason(error))
+        finally:
+            life.end("it was stopped")
+            self._ended(life)
+
+    def _client(self, life: _Life) -> Client:
+        async def notified(message: object) -> None:
+            if isinstance(message, types.ToolListChangedNotification):
+                # Only noted: a server that says it a thousand times a second causes no work.
+                self.stale = True
+
+        async def elicited(context: object, params: types.ElicitRequestParams) -> types.ElicitResult:
+            return await self._elicit(self.name, params)
+
+        return Client(
+            self._transport(life.end), message_handler=notified, elicitation_callback=elicited, cache=None,
+            client_info=types.Implementation(name="pilothouse", version=__version__),
+        )  # fmt: skip
+
+    async def _too_late(self, life: _Life, scope: anyio.CancelScope) -> None:
+        await self._clock.sleep(START_SECONDS)
+        if not life.ready.done():
+            life.end(f"it was not ready after {START_SECONDS:.0f} seconds")
+            scope.cancel()
+
+    def _ended(self, life: _Life) -> None:
+        if self._closed:
+            self.state = State.OFF
+        else:
+            self.state, self.error = State.FAILED, life.why
+        # A server that worked for a while before it ended is started again without a long pause.
+        self._failed = 1 if life.ready.done() else self._failed + 1
+        if not life.ready.done():
+            life.ready.set_exception(
+                McpServerError(
+                    f"MCP server {self.name} cannot be started: {life.why}.", "Look into its log and its configuration."
+                )
+            )
+
+    def renew(self, why: str) -> None:
+        """End the server, should it run; the next call starts it anew."""
+        if self._life is not None and not self._life.ended:
+            self._life.end(why)
+
+    async def close(self) -> None:
+        """End the server and wait until it is gone."""
+        self._closed = True
+        life = self._life
+        if life is not None and life.task is not None:
+            life.end("it was closed")
+            if not life.ready.done():
+                life.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({life.task})
+        self.state = State.OFF
+
+
+def shown(text: str) -> str:
+    """Return a text of a server's, short, on one line, safe to show."""
+    return safe(redact_text(text[:2000])[0][:400], multiline=False)
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, FileNotFoundError | PermissionError | OSError) and error.strerror:
+        return f"it could not be started or reached ({error.strerror})"
+    if isinstance(error, MCPError):
+        return f"it does not speak the protocol ({shown(error.message)})"
+    if isinstance(error, McpError):
+        return f"{error.meaning} {error.hint}"
+    if isinstance(error, ValidationError):
+        return "what it says at the start is no MCP"
+    return f"{type(error).__name__}: {shown(str(error))}"
