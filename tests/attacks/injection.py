@@ -32,10 +32,10 @@ UI_CANARY: Final = "UICANARY7f3a"
 
 # Channels whose surface this version does not have: said and counted, never passed over in silence.
 NO_SURFACE: Final = {
-    "mcp_tool_description": "no MCP client hub: nothing reads a tool's description",
-    "mcp_tool_list": "no MCP client hub: nothing lists or pins tools",
-    "mcp_result": "no MCP client hub: no result of a tool reaches a mind",
-    "mcp_sampling": "no MCP client hub: no server can ask for sampling",
+    "mcp_tool_description": "nobody calls the MCP hub yet: no mind reads a tool's description",
+    "mcp_tool_list": "nobody calls the MCP hub yet: no mind is told of tools (its own tests hold the pins)",
+    "mcp_result": "nobody calls the MCP hub yet: no result of a tool reaches a mind",
+    "mcp_sampling": "nobody calls the MCP hub yet (its own tests refuse sampling)",
     "runbook": "no runbooks yet",
 }
 

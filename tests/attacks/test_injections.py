@@ -46,7 +46,10 @@ def test_every_attack_of_the_set_is_run_or_said_to_have_no_surface(
     # When one of these is built, its attacks have to be run: this list must not outlive its reasons.
     root = Path(set_of.__file__).parents[2] / "assistant"
     assert not (root / "runbooks").exists()
-    assert not (root / "tools" / "mcp.py").exists()
+    hub = root / "tools" / "mcp"
+    sources = [path for folder in (root, root.parent / "agents") for path in folder.rglob("*.py")]
+    callers = [path for path in sources if not path.is_relative_to(hub) and "assistant.tools.mcp" in path.read_text()]
+    assert callers == [], "the MCP hub is called now: its attacks have to be run"
 
 
 @pytest.mark.parametrize("attack", [*IN_CLUSTER, *VARIANTS], ids=lambda each: each.id)
