@@ -108,6 +108,7 @@ async def test_a_patch_of_ones_own_goes_the_same_way_and_may_be_denied(tmp_path:
         ({"patch": {"spec": {"paused": "x" * 30_000}}}, "usage"),
     ],
 )
+@pytest.mark.long
 async def test_a_patch_that_cannot_be_made_is_told_and_nothing_waits(
     tmp_path: Path, changes: dict[str, Any], code: str
 ) -> None:

@@ -89,7 +89,7 @@ async def test_both_eras_get_the_same_answers_from_one_cluster(tmp_path: Path) -
         assert not at.file.exists()
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.long)])
 async def test_a_client_that_gives_up_stops_its_question(tmp_path: Path, mode: str) -> None:
     begun = asyncio.Event()
 
@@ -137,6 +137,7 @@ async def test_the_token_is_its_owners_alone_and_each_request_needs_it(tmp_path:
         assert await status(right) == 200
 
 
+@pytest.mark.long
 async def test_a_port_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

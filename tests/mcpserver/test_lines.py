@@ -27,7 +27,7 @@ def ask(ident: int, tool: str, token: str = "", modern: bool = False, **argument
     return {"jsonrpc": "2.0", "id": ident, "method": "tools/call", "params": params}
 
 
-@pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
+@pytest.mark.parametrize("version", ["2025-06-18", pytest.param("2025-11-25", marks=pytest.mark.long)])
 async def test_the_older_handshake(tmp_path: Path, version: str) -> None:
     async with speaking(tmp_path) as lines:
         hello = await lines.shake_hands(version)
@@ -56,6 +56,7 @@ async def test_the_newest_revision_has_no_handshake(tmp_path: Path) -> None:
         assert result["structuredContent"]["verdict"] == "fault"
 
 
+@pytest.mark.long
 async def test_a_version_that_nobody_speaks_is_offered_another(tmp_path: Path) -> None:
     async with speaking(tmp_path) as lines:
         hello = await lines.shake_hands("1999-01-01")
@@ -132,7 +133,7 @@ async def test_hostile_arguments_are_answered_with_errors_and_the_server_lives(t
         assert lines.process.returncode is None
 
 
-@pytest.mark.parametrize("modern", [False, True])
+@pytest.mark.parametrize("modern", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_a_call_that_is_cancelled_stops_and_leaves_the_server_to_the_next(tmp_path: Path, modern: bool) -> None:
     async with speaking(tmp_path) as lines:
         if not modern:
@@ -157,6 +158,7 @@ async def test_a_call_that_is_cancelled_stops_and_leaves_the_server_to_the_next(
         assert [row["status"] for row in rows if row["question"] == QUESTION] == ["stopped"]
 
 
+@pytest.mark.long
 async def test_more_questions_at_once_than_can_wait_are_turned_away(tmp_path: Path) -> None:
     async with speaking(tmp_path) as lines:
         await lines.shake_hands("2025-11-25")
@@ -229,7 +231,9 @@ async def test_a_broken_pipe_ends_it_with_its_children(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGINT, signal.SIGHUP))]
+)
 async def test_a_signal_ends_it_with_its_children(tmp_path: Path, number: signal.Signals) -> None:
     async with speaking(tmp_path) as lines:
         children = await working(lines)

@@ -38,7 +38,7 @@ async def test_every_tool_says_what_it_does_takes_and_returns(tmp_path: Path) ->
         assert not (tmp_path / "run").exists() or not list((tmp_path / "run").rglob("*.json")), "no gate was needed"
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.long)])
 async def test_a_question_is_answered_with_evidence_that_can_be_read(tmp_path: Path, mode: str) -> None:
     told: list[tuple[float, str]] = []
 
@@ -85,6 +85,7 @@ async def test_a_scan_asks_no_model_and_finds_the_same(tmp_path: Path) -> None:
     assert any(each["target"]["name"] == "storefront" for each in report["findings"])
 
 
+@pytest.mark.long
 async def test_questions_at_once_are_all_answered(tmp_path: Path) -> None:
     async with connected(tmp_path) as client:
         answers = await asyncio.gather(*(client.call_tool("diagnose", {"question": QUESTION}) for _ in range(3)))
@@ -117,6 +118,7 @@ async def test_what_cannot_be_done_says_why_and_what_to_do(
         assert error["hint"], "what to do is missing"
 
 
+@pytest.mark.long
 async def test_a_cluster_that_cannot_be_opened_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
     async with connected(tmp_path, "--bundle", str(tmp_path / "absent")) as client:
         for _ in range(2):
@@ -124,6 +126,7 @@ async def test_a_cluster_that_cannot_be_opened_is_an_answer_and_not_the_end(tmp_
         assert said(await client.call_tool("list_sessions", {})) == {"sessions": []}
 
 
+@pytest.mark.long
 async def test_sessions_and_incidents_are_resources(tmp_path: Path) -> None:
     async with connected(tmp_path) as client:
         session = said(await client.call_tool("scan", {}))["session"]

@@ -42,7 +42,9 @@ def plant(server: RecordedCluster, text: str) -> None:
     logging(f"ERROR {text}\n10 attempts: cannot connect")(server)
 
 
-@pytest.mark.parametrize("text", TEXTS[::4], ids=range(len(TEXTS[::4])))
+@pytest.mark.parametrize(
+    "text", [pytest.param(t, marks=[] if n < 2 else [pytest.mark.long], id=str(n)) for n, t in enumerate(TEXTS[::4])]
+)
 async def test_nothing_but_reads_and_tries_reach_the_cluster(text: str, tmp_path: Path) -> None:
     reads = calls(
         ("events", {"kind": "Pod", "name": POD}), ("logs", {"pod": POD}), ("get", {"kind": "Pod", "name": POD}),
