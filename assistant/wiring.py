@@ -93,6 +93,11 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
     from assistant.store.log import new_session_id
 
     backend = Backend(settings, place)
+    if settings.model:
+        # It takes seconds to load, in which the children start, the question is typed and the cluster is read.
+        from agents.model.library import load_ahead
+
+        load_ahead()
     # Neither the heavy imports nor the store's file are needed by the children, so all of them start at once.
     graph = asyncio.create_task(asyncio.to_thread(importlib.import_module, "agents.graph"))
     opening = asyncio.create_task(backend.open())
@@ -113,11 +118,6 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
                 parts, new_session_id(parts.clock.now()), _opened(settings, info, place, namespace)
             )
         _spare_collections()
-        if settings.model:
-            # It takes seconds to load, in which the question is typed or the cluster is read.
-            from agents.model.library import load_ahead
-
-            load_ahead()
     except BaseException:
         opening.cancel()
         await asyncio.wait({opening, graph})

@@ -66,6 +66,8 @@ def _import() -> Any:
     gc.disable()
     try:
         library: Any = importlib.import_module("litellm")
+        # OpenAI's client loads these at its first call, in the event loop: 1.2 s in which nothing could be stopped.
+        importlib.import_module("openai.resources")
     finally:
         if collecting:
             gc.enable()
