@@ -104,24 +104,27 @@ class CaseFile:
         yield f"# Question\n{self._fenced('question', redact_text(self.question)[0])}\n{self.place}"
         if self.directions:
             yield "# What the person said since\n" + "\n".join(f"- {each}" for each in self.directions)
-        yield self._unmarked(self._opinion())
-        yield self._unmarked(self._remedies())
+        # What rules say of the cluster repeats its words: names, lines of logs, messages. So it is fenced like them.
+        yield self._section(f"# The expert says: {self.expert.verdict}", "findings", self._opinion())
+        yield self._section("# Fixes", "fixes", self._remedies())
         yield self._quotes()
         yield self._read()
         yield self._unmarked(_board(board))
         if self.failures:
             said = (_line(each) for each in self.failures[-FAILURES:])
-            yield self._unmarked("# Calls that failed\n" + "\n".join(f"- {each}" for each in said))
+            yield self._section("# Calls that failed", "failed", "\n".join(f"- {each}" for each in said))
         if self.notes:
             yield self._unmarked("# Your notes\n" + "\n".join(f"- {each}" for each in self.notes[-NOTES:]))
         if self.complaint:
             yield self._unmarked(f"# Mend this\n{self.complaint}")
         yield left
 
+    def _section(self, head: str, name: str, said: str) -> str:
+        return f"{head}\n{self._fenced(name, said)}" if said else head if name == "findings" else ""
+
     def _opinion(self) -> str:
         expert = self.expert
-        lines = [f"# The expert says: {expert.verdict}"]
-        lines += [_finding(each) for each in expert.findings if each.role is Role.ROOT_CAUSE]
+        lines = [_finding(each) for each in expert.findings if each.role is Role.ROOT_CAUSE]
         lines += [_finding(each) for each in expert.findings if each.role is not Role.ROOT_CAUSE][:CONSEQUENCES]
         if expert.verdict is not Verdict.FAULT and expert.checked:
             lines.append("checked: " + "; ".join(expert.checked[:12]))
@@ -133,7 +136,7 @@ class CaseFile:
     def _remedies(self) -> str:
         lines = [_remedy(each) for each in self.expert.remedies[:SUGGESTIONS]]
         lines += [f"{_remedy(each)} [yours, the server would take it]" for each in self.written]
-        return redact_text("\n".join(["# Fixes", *lines]))[0] if lines else ""
+        return redact_text("\n".join(lines))[0]
 
     def _quotes(self) -> str:
         """Return the quotes that the findings rest on, then the ids of all others by what was asked."""

@@ -12,8 +12,9 @@ from agents.expert.remedies import MERGE_PATCH, path_of, risk_of
 from agents.model.reading import Reader
 from agents.model.tools import Toolbox, UnansweredError
 from assistant.domain.action import Action, Remedy
-from assistant.domain.raw import rows, text
 from assistant.errors import ClusterError
+from assistant.policy.loss import list_losses, template_losses
+from assistant.policy.patch import merged
 from assistant.policy.redact import has_placeholder, redact_text
 
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
@@ -34,8 +35,11 @@ async def written(given: Mapping[str, Any], toolbox: Toolbox, reader: Reader, na
         group = thing.resource.partition(".")[2]
         # A strategic patch changes the entry of a list that it names; only the kinds of Kubernetes itself take one.
         kind = STRATEGIC_PATCH if group in CORE_GROUPS else MERGE_PATCH
-        if kind == MERGE_PATCH and (lost := dropped(thing.raw, patch)):
-            raise UnansweredError(f"It would also remove {', '.join(lost[:8])}: write these lists whole.")
+        if kind == MERGE_PATCH:
+            after = merged(thing.raw, patch)
+            lost = [losses(thing.kind, thing.raw, after) for losses in (template_losses, list_losses)]
+            if any(lost):
+                raise UnansweredError(f"It would also remove {'; '.join(filter(None, lost))}: write its lists whole.")
         await reader.try_patch(path_of(thing), body, kind)
     except ClusterError as error:
         raise UnansweredError(f"The server refuses it: {error.meaning} {error.detail}".strip()[:600]) from error
@@ -47,28 +51,6 @@ async def written(given: Mapping[str, Any], toolbox: Toolbox, reader: Reader, na
     action = Action("PATCH", path_of(thing), thing.target, (), kind, body)
     undo = "the gate keeps what stood there before"
     return Remedy(name, title, (), risk_of(thing), action, line, undo, f"{by}: {reason}" if reason else by)
-
-
-def dropped(live: Mapping[str, Any], patch: Mapping[str, Any], path: str = "") -> list[str]:
-    """Return what a merge patch (RFC 7386) would remove without saying so: fields of named entries of lists.
-
-    It replaces a list as a whole, so an entry that is written with two fields loses all its others.
-    """
-    lost: list[str] = []
-    for key, value in patch.items():
-        old, where = live.get(key), f"{path}.{key}".lstrip(".")
-        if isinstance(value, dict) and isinstance(old, dict):
-            lost += dropped(old, value, where)
-        elif isinstance(value, list) and isinstance(old, list):
-            new = {text(each.get("name")): each for each in rows(value)}
-            for entry in rows(old):
-                name = text(entry.get("name"))
-                kept = new.get(name)
-                if name and kept is None:
-                    lost.append(f"{where}[{name}]")
-                elif name and kept is not None:
-                    lost += [f"{where}[{name}].{field}" for field in entry if field not in kept]
-    return lost
 
 
 def _check(patch: Mapping[str, Any]) -> None:
