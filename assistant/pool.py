@@ -112,9 +112,7 @@ class SessionPool:
 
     async def patch(self, kind: str, namespace: str, name: str, patch: Mapping[str, Any]) -> Action:
         """Return the request that a patch of one object means. Raises UsageError and ClusterError; nothing is sent."""
-        from agents.expert.reading import CORE_GROUPS
-        from agents.expert.remedies import MERGE_PATCH
-        from agents.model.change import STRATEGIC_PATCH, dropped
+        from agents.expert.patching import sent_as
         from agents.model.reading import kind_named
         from assistant.cluster.read import discover
 
@@ -126,12 +124,11 @@ class SessionPool:
         path = f"{found.path(namespace)}/{name}"
         live = await client.get_json(path)
         body = json.dumps(patch, ensure_ascii=False)
-        strategic = found.group in CORE_GROUPS
-        if not strategic and (lost := dropped(live, patch)):
-            # A merge patch replaces lists whole, and whoever writes two fields of an entry does not mean to drop ten.
-            raise UsageError(f"The patch would also remove {', '.join(lost[:8])}.", "Write these lists whole.")
+        media_type, lost = sent_as(found.group, found.kind, live, patch)
+        if lost:
+            raise UsageError(f"The patch would also remove {lost}.", "Write its lists whole.")
         target = Target(found.api_version, found.kind, namespace if found.namespaced else "", name)
-        return Action("PATCH", path, target, (), STRATEGIC_PATCH if strategic else MERGE_PATCH, body)
+        return Action("PATCH", path, target, (), media_type, body)
 
     async def close(self) -> None:
         """End the sessions, the gate, the recorded cluster and the store, each even if one before failed."""

@@ -7,17 +7,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agents.expert.reading import CORE_GROUPS
-from agents.expert.remedies import MERGE_PATCH, path_of, risk_of
+from agents.expert.patching import STRATEGIC_PATCH, sent_as
+from agents.expert.remedies import path_of, risk_of
 from agents.model.reading import Reader
 from agents.model.tools import Toolbox, UnansweredError
 from assistant.domain.action import Action, Remedy
 from assistant.errors import ClusterError
-from assistant.policy.loss import list_losses, template_losses
-from assistant.policy.patch import merged
 from assistant.policy.redact import has_placeholder, redact_text
 
-STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 LARGEST_PATCH: Final = 20_000
 _NOT_ITS_BUSINESS: Final = ("apiVersion", "kind", "status")
 _IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion", "managedFields", "ownerReferences", "finalizers")
@@ -32,14 +29,9 @@ async def written(given: Mapping[str, Any], toolbox: Toolbox, reader: Reader, na
     try:
         _, thing = await toolbox.find(given)
         body = json.dumps(patch, ensure_ascii=False)
-        group = thing.resource.partition(".")[2]
-        # A strategic patch changes the entry of a list that it names; only the kinds of Kubernetes itself take one.
-        kind = STRATEGIC_PATCH if group in CORE_GROUPS else MERGE_PATCH
-        if kind == MERGE_PATCH:
-            after = merged(thing.raw, patch)
-            lost = [losses(thing.kind, thing.raw, after) for losses in (template_losses, list_losses)]
-            if any(lost):
-                raise UnansweredError(f"It would also remove {'; '.join(filter(None, lost))}: write its lists whole.")
+        kind, lost = sent_as(thing.resource.partition(".")[2], thing.kind, thing.raw, patch)
+        if lost:
+            raise UnansweredError(f"It would also remove {lost}: write its lists whole.")
         await reader.try_patch(path_of(thing), body, kind)
     except ClusterError as error:
         raise UnansweredError(f"The server refuses it: {error.meaning} {error.detail}".strip()[:600]) from error
