@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,10 +137,15 @@ class Backend:
             return await self._start_gate()
 
     async def revive(self) -> GateInfo:
-        """Start a new gate where the old one's process has ended; return what is behind the gate."""
+        """Start a new gate where the old one does not answer any more; return what is behind the gate."""
+        from assistant.gate.control import GateGoneError
+
         async with self._restarting:
-            if self.info is not None and self._gate is not None and self._gate.alive:
-                return self.info
+            if self._control is not None and self._gate is not None and self._gate.alive:
+                # A process that was killed a moment ago still counts as running; only an answer says that it does.
+                with suppress(GateGoneError):
+                    self.info = await self._control.info()
+                    return self.info
             await self._stop_gate()
             return await self._start_gate()
 
