@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from assistant.domain.finding import Finding
     from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn, Workflow
     from assistant.domain.recorded import RecordedTurn
-    from assistant.session.runner import Parts, Session
+    from assistant.session.parts import Parts
+    from assistant.session.runner import Session
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
 
@@ -211,7 +212,7 @@ def _parts(
     from assistant.session.clock import SystemClock
     from assistant.session.door import RecordedGate
     from assistant.session.follow import Connected
-    from assistant.session.runner import Parts
+    from assistant.session.parts import Parts
 
     control = backend.control
     gate = RecordedGate(control)

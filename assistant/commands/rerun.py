@@ -94,7 +94,8 @@ async def _answer(
     from agents.graph import GraphWorkflow
     from assistant.policy.redact import redact_text
     from assistant.session.budget import Bounds
-    from assistant.session.runner import Parts, Session
+    from assistant.session.parts import Parts
+    from assistant.session.runner import Session
     from assistant.store.log import new_session_id
 
     # Without a gate there is no way to a change, and without a file nothing to go on from after a crash.

@@ -14,6 +14,7 @@ from assistant.domain.finding import Finding, Role
 from assistant.domain.hypothesis import Hypothesis
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Answer, Decision, Outcome, Proposal, ProposalState
+from assistant.domain.spent import Spent as Spent
 
 # A foreign recording may hold any number; a date must come out of it.
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -41,6 +42,9 @@ class ToolCall:
     waiting: str = ""
     """Why it had to wait, the last time that it did; `waits_until` is when it goes on."""
     waits_until: datetime | None = None
+    progress: str = ""
+    """What it said last of how far it is; `given_up_at` is when nobody waits for it any longer."""
+    given_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +58,6 @@ class ProposalCase:
     verified: ev.Verified | None = None
     undo: ev.UndoOffered | None = None
     decided_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What language models have cost. `unpriced` counts the calls whose price is not known; they are not in the sum."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    unpriced: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """Return all tokens."""
-        return self.prompt_tokens + self.completion_tokens
-
-    def and_also(self, other: Spent) -> Spent:
-        """Return the sum of both."""
-        return Spent(
-            self.calls + other.calls, self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens, self.cost_usd + other.cost_usd,
-            self.unpriced + other.unpriced,
-        )  # fmt: skip
-
-    @property
-    def price(self) -> str:
-        """Return what it cost as people read it: `$0.02`, `price unknown`, `$0.02 + 1 unpriced`."""
-        if self.calls and self.unpriced == self.calls:
-            return "price unknown"
-        known = "<$0.01" if 0 < self.cost_usd < 0.005 else f"${self.cost_usd:.2f}"
-        return f"{known} + {self.unpriced} unpriced" if self.unpriced else known
-
-    def plus(self, call: ev.ModelCalled) -> Spent:
-        """Return the sum with one more call."""
-        known = call.cost_usd >= 0
-        return Spent(
-            self.calls + 1, self.prompt_tokens + call.prompt_tokens, self.completion_tokens + call.completion_tokens,
-            self.cost_usd + (call.cost_usd if known else 0.0), self.unpriced + (not known),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +92,14 @@ class Case:
     opinion: ev.OpinionGiven | None = None
     answer: ev.Answered | None = None
     proposals: tuple[ProposalCase, ...] = ()
+    held_calls: tuple[ev.CallHeld, ...] = ()
+    """Calls of tools that wait for a person; `questions` are those of MCP servers that do."""
+    questions: tuple[ev.QuestionPut, ...] = ()
     transcript: tuple[Entry, ...] = ()
     used: ev.Used = field(default_factory=lambda: ev.Used(0.0, 0))
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
     """Of the whole session; `spent_turn` is of the turn."""
-    spent_turn: Spent = Spent()
+    spent_turn: Spent = field(default_factory=Spent)
     errors: tuple[ev.ErrorRaised, ...] = ()
     cluster_lost: str = ""
     stopped: str = ""
@@ -232,8 +199,18 @@ def _fold(case: Case, event: ev.Event) -> Case:
             return _step(case, payload.step, StepStatus.RUNNING)
         case ev.StepEnded():
             return _step(case, payload.step, payload.status, payload.note)
-        case ev.ToolStarted() | ev.ToolWaiting() | ev.ToolEnded() | ev.EvidenceAdded():
+        case ev.ToolStarted() | ev.ToolWaiting() | ev.ToolProgressed() | ev.ToolEnded() | ev.EvidenceAdded():
             return _fold_tool(case, event, payload)
+        case ev.CallHeld():
+            return _entry(replace(case, held_calls=(*case.held_calls, payload)), event, payload.call)
+        case ev.CallDecided():
+            held = tuple(each for each in case.held_calls if each.call != payload.call)
+            return _entry(replace(case, held_calls=held), event, payload.call)
+        case ev.QuestionPut():
+            return _entry(replace(case, questions=(*case.questions, payload)), event, payload.question)
+        case ev.QuestionAnswered():
+            left = tuple(each for each in case.questions if each.question != payload.question)
+            return _entry(replace(case, questions=left), event, payload.question)
         case ev.FindingsRanked():
             ranked = replace(case, findings=payload.findings)
             # A claim that nothing carries stays to be seen in the transcript when a later turn has other findings.
@@ -264,13 +241,16 @@ def _fold(case: Case, event: ev.Event) -> Case:
         case ev.ClusterBack():
             return _entry(replace(case, cluster_lost=""), event)
         case ev.Stopped():
-            return _entry(replace(case, running=False, stopped=payload.reason), event)
+            over = replace(case, running=False, stopped=payload.reason, held_calls=(), questions=())
+            return _entry(over, event)
         case ev.TurnEnded():
-            return replace(case, running=False)
+            return replace(case, running=False, held_calls=(), questions=())
         case ev.SessionClosed():
             return _entry(replace(case, running=False, closed=payload.result), event)
         case ev.Resumed():
-            return _entry(replace(case, running=payload.continues, closed=""), event)
+            # Whoever waited for an answer is gone with the process that asked.
+            again = replace(case, running=payload.continues, closed="", held_calls=(), questions=())
+            return _entry(again, event)
         case ev.Noted() | ev.Steered() | ev.BudgetReached():
             return _entry(case, event)
         case _:
@@ -285,8 +265,14 @@ def _put_call(case: Case, old: ToolCall, new: ToolCall) -> Case:
     return case
 
 
+def _after(event: ev.Event, seconds: float) -> datetime:
+    return event.at + timedelta(seconds=min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS))
+
+
 def _fold_tool(
-    case: Case, event: ev.Event, payload: ev.ToolStarted | ev.ToolWaiting | ev.ToolEnded | ev.EvidenceAdded
+    case: Case,
+    event: ev.Event,
+    payload: ev.ToolStarted | ev.ToolWaiting | ev.ToolProgressed | ev.ToolEnded | ev.EvidenceAdded,
 ) -> Case:
     match payload:
         case ev.ToolStarted():
@@ -301,8 +287,15 @@ def _fold_tool(
             running = case.call(payload.call)
             if running is None or running.done:
                 return case
-            until = event.at + timedelta(seconds=min(max(payload.seconds, 0.0), _LONGEST_WAIT_SECONDS))
-            return _put_call(case, running, replace(running, waiting=payload.why, waits_until=until))
+            return _put_call(
+                case, running, replace(running, waiting=payload.why, waits_until=_after(event, payload.seconds))
+            )
+        case ev.ToolProgressed():
+            running = case.call(payload.call)
+            if running is None or running.done:
+                return case
+            told, until = payload.text or running.progress, _after(event, payload.seconds_left)
+            return _put_call(case, running, replace(running, progress=told, given_up_at=until))
         case ev.ToolEnded():
             running = case.call(payload.call)
             if running is None:

@@ -7,6 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from assistant.domain.action import Action, Remedy
+from assistant.domain.asking import CallDecided as CallDecided
+from assistant.domain.asking import CallHeld as CallHeld
+from assistant.domain.asking import QuestionAnswered as QuestionAnswered
+from assistant.domain.asking import QuestionPut as QuestionPut
+from assistant.domain.asking import ToolProgressed as ToolProgressed
 from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Verdict
 from assistant.domain.plan import Step, StepStatus
@@ -296,7 +301,12 @@ Payload = (
     | StepEnded
     | ToolStarted
     | ToolWaiting
+    | ToolProgressed
     | ToolEnded
+    | CallHeld
+    | CallDecided
+    | QuestionPut
+    | QuestionAnswered
     | EvidenceAdded
     | FindingsRanked
     | BoardMade
@@ -332,7 +342,12 @@ KINDS: dict[str, type[Payload]] = {
     "step_ended": StepEnded,
     "tool_started": ToolStarted,
     "tool_waiting": ToolWaiting,
+    "tool_progressed": ToolProgressed,
     "tool_ended": ToolEnded,
+    "call_held": CallHeld,
+    "call_decided": CallDecided,
+    "question_put": QuestionPut,
+    "question_answered": QuestionAnswered,
     "evidence_added": EvidenceAdded,
     "findings_ranked": FindingsRanked,
     "board_made": BoardMade,

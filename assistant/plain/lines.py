@@ -16,6 +16,7 @@ from assistant.domain.evidence import Evidence
 from assistant.domain.finding import Finding, Role
 from assistant.domain.proposal import Outcome, ProposalState
 from assistant.domain.thinking import MODEL_TOOL
+from assistant.plain.asking import asked_words
 from assistant.plain.thinking import call_words, claim_words, hypothesis_words, marked_words
 from assistant.policy.sanitize import SafeText, safe
 
@@ -68,12 +69,15 @@ def _said(event: ev.Event, case: Case, before: Case) -> list[tuple[str, str]]:
             ]
         case ev.ToolStarted(tool=tool) if tool == MODEL_TOOL:
             return [("thinking", f"{one_line(payload.title)} ..")]
-        case ev.StepStarted() | ev.StepEnded() | ev.ToolStarted() | ev.Used() | ev.TurnEnded():
+        case ev.StepStarted() | ev.StepEnded() | ev.ToolStarted() | ev.ToolProgressed() | ev.Used() | ev.TurnEnded():
             return []
         case ev.ToolWaiting():
             call = case.call(payload.call)
             title = one_line(call.title) if call else payload.call
             return [("waiting", f"{title}, {one_line(payload.why)}; again in {payload.seconds:.1f} s")]
+        case ev.CallHeld() | ev.CallDecided() | ev.QuestionPut() | ev.QuestionAnswered():
+            label, text = asked_words(payload)
+            return [(label, one_line(text))]
         case ev.ToolEnded():
             call = case.call(payload.call)
             if call and call.tool == MODEL_TOOL:

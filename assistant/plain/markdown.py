@@ -9,6 +9,8 @@ from assistant.domain.case import Case, Entry, ProposalCase
 from assistant.domain.event import (
     Answered,
     Asked,
+    CallDecided,
+    CallHeld,
     Concluded,
     Decided,
     ErrorRaised,
@@ -17,10 +19,13 @@ from assistant.domain.event import (
     Noted,
     OpinionGiven,
     Proposed,
+    QuestionAnswered,
+    QuestionPut,
     Stopped,
     Verified,
 )
 from assistant.domain.proposal import LineOrigin
+from assistant.plain.asking import asked_words
 from assistant.plain.lines import one_line
 from assistant.plain.thinking import call_words, claim_words, hypothesis_words, marked_words, spent_words
 from assistant.policy.sanitize import safe
@@ -114,6 +119,9 @@ def _course(entry: Entry) -> str:
             return f"{at}marked: {literal(marked_words(payload))}"
         case OpinionGiven():
             return f"{at}{literal(payload.who)} said: {payload.verdict.value}"
+        case CallHeld() | CallDecided() | QuestionPut() | QuestionAnswered():
+            label, text = asked_words(payload)
+            return f"{at}{label}: {literal(text)}"
         case ModelCalled():
             return f"{at}model: {literal(call_words(payload))}"
         case Answered():

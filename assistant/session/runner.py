@@ -8,47 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from assistant.domain import event as ev
 from assistant.domain.action import Action
 from assistant.domain.case import Case
 from assistant.domain.hypothesis import Mark
-from assistant.domain.ports import Clock, Pause, Resolution, Turn, Workflow
+from assistant.domain.ports import Pause, Resolution, Turn
 from assistant.domain.proposal import Answer, Proposal, ProposalState
 from assistant.errors import BudgetError, GateError, PilothouseError, StoreError, UsageError
 from assistant.session.approvals import Approvals
-from assistant.session.budget import Bounds
-from assistant.session.changes import Changes, Verify
-from assistant.session.door import RecordedGate
-from assistant.session.follow import Connected, GateFollower, Reconnect, check_same_cluster, settle_after_crash
-from assistant.session.ports import Log
+from assistant.session.asking import Asking
+from assistant.session.changes import Changes
+from assistant.session.follow import Connected, GateFollower, check_same_cluster, settle_after_crash
+from assistant.session.parts import Parts
 from assistant.session.recorder import Listener, SessionRecorder, TurnRecorder
-from assistant.session.scrub import Redact
 
 CANCEL_SECONDS: Final = 0.3
 GATE_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a session is made of. `gate` is the same object that the workflow holds, None for a session without one.
-
-    `redact` takes secrets out of a text and counts them; `by` is who decides, for the log; `verify` reads the
-    cluster again after a change that was reviewed outside a turn; `propose` false means: suggest, submit nothing.
-    """
-
-    store: Log
-    workflow: Workflow
-    gate: RecordedGate | None
-    clock: Clock
-    redact: Redact
-    by: str
-    reconnect: Reconnect | None = None
-    verify: Verify | None = None
-    propose: bool = True
-    bounds: Bounds = field(default_factory=Bounds)
 
 
 class Session:
@@ -59,6 +36,8 @@ class Session:
         self._parts = parts
         self._workflow = parts.workflow
         self._recorder = SessionRecorder(session_id, parts.store, parts.clock, parts.redact, events)
+        self.asking = parts.asking or Asking(parts.clock, parts.by)
+        self.asking.bind(self._recorder)
         self._gate = parts.gate
         self._approvals: Approvals | None = None
         self._changes: Changes | None = None
@@ -325,7 +304,7 @@ class Session:
     async def _bounded(self, work: Coroutine[Any, Any, Pause | None]) -> Pause | None:
         limit = self._parts.bounds.work_seconds
         task = asyncio.ensure_future(work)
-        alarm = asyncio.ensure_future(self._parts.clock.sleep(limit))
+        alarm = asyncio.ensure_future(self.asking.working(limit))
         try:
             await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():

@@ -42,7 +42,8 @@ from assistant.plain.markdown import report
 from assistant.policy.redact import redact_text
 from assistant.session.clock import SystemClock
 from assistant.session.door import RecordedGate
-from assistant.session.runner import Parts, Session
+from assistant.session.parts import Parts
+from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from assistant.store.recording import export_file
 from tests.attacks.injection import CANARY, DEPLOYMENTS, FIELDS, NAMESPACE, PODS, Attack, Order, orders

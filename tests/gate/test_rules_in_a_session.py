@@ -17,7 +17,8 @@ from assistant.plain.lines import event_lines
 from assistant.plain.markdown import report
 from assistant.session.clock import SystemClock
 from assistant.session.door import RecordedGate
-from assistant.session.runner import Parts, Session
+from assistant.session.parts import Parts
+from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from tests.gate.conftest import SCALE, Lab, lab
 from tests.gate.scripted import DEPLOYMENT

@@ -23,8 +23,9 @@ from assistant.errors import RecordingError, UsageError
 from assistant.policy.redact import redact_text
 from assistant.session.clock import SystemClock
 from assistant.session.compare import Agreement, compare
+from assistant.session.parts import Parts
 from assistant.session.rerun import case_of_turn, recorded_turn, turns_of
-from assistant.session.runner import Parts, Session
+from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from assistant.store.recording import read_file
 from assistant.tools.recorded import RecordedReader

@@ -10,7 +10,8 @@ from assistant.domain.proposal import ProposalState
 from assistant.plain.face import PlainFace
 from assistant.plain.talk import converse
 from assistant.session.door import RecordedGate
-from assistant.session.runner import Parts, Session
+from assistant.session.parts import Parts
+from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from tests.session.scripted import OPENED, FakeClock, ScriptedGate, ScriptedWorkflow
 

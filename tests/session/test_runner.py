@@ -21,7 +21,8 @@ from assistant.errors import GateError, StoreError, UsageError
 from assistant.session.budget import Bounds
 from assistant.session.door import RecordedGate
 from assistant.session.follow import Connected
-from assistant.session.runner import Parts, Session
+from assistant.session.parts import Parts
+from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from assistant.store.memory import MemoryStore
 from assistant.store.sqlite import StoreLockedError

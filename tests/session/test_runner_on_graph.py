@@ -18,7 +18,8 @@ from assistant.domain.ports import Recorder, Turn
 from assistant.domain.proposal import Answer, ProposalState
 from assistant.session.clock import SystemClock
 from assistant.session.door import RecordedGate
-from assistant.session.runner import Parts, Session
+from assistant.session.parts import Parts
+from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from tests.session.scripted import CITED, FINDING, OPENED, REMEDY, ScriptedGate
 
