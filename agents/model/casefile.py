@@ -58,6 +58,8 @@ class CaseFile:
     results: list[Result] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    offered: Sequence[str] = ()
+    """Names of the tools of MCP servers that can be called now."""
     complaint: str = ""
     tight: bool = False
     """Half of everything: the request did not fit the model's context."""
@@ -113,6 +115,8 @@ class CaseFile:
         if self.failures:
             said = (_line(each) for each in self.failures[-FAILURES:])
             yield self._section("# Calls that failed", "failed", "\n".join(f"- {each}" for each in said))
+        if self.offered:
+            yield f"# Further tools that you found\n{' '.join(self.offered)}"
         if self.notes:
             yield self._unmarked("# Your notes\n" + "\n".join(f"- {each}" for each in self.notes[-NOTES:]))
         if self.complaint:

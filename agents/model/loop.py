@@ -16,6 +16,7 @@ from agents.model.citations import Checked, check
 from agents.model.client import ModelClient
 from agents.model.reading import Reader
 from agents.model.tools import RESULT_CHARACTERS, Result, Toolbox, UnansweredError, titled
+from agents.model.toolsets import FIND, Toolsets
 from agents.model.types import Message, ModelCallError, ModelContextError, Reply, ToolCall
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
@@ -79,6 +80,7 @@ class Loop:
     prompts: Sequence[str] = prompts.THINKING
     tools: Sequence[str] = definitions.ALL
     remedies_before: int = 0
+    toolsets: Toolsets | None = None
     _outcome: Outcome = field(default_factory=Outcome)
     _began: float = 0.0
     _before: Spent = field(default_factory=Spent)
@@ -93,6 +95,8 @@ class Loop:
     async def run(self) -> Outcome:
         """Return what the model makes of the case. Raises BudgetError where the session forbids more tool calls."""
         self._began, self._before = self.clock.monotonic(), self.day()
+        if self.toolsets is not None:
+            await self.toolsets.begin()
         while True:
             self.case.directions += self.recorder.steering()
             prompt = self._prompt(last=False)
@@ -141,7 +145,8 @@ class Loop:
             {"role": "system", "content": prompts.system(self.prompts)},
             {"role": "user", "content": told},
         ]
-        return _Prompt(messages, definitions.definitions(names), last)
+        borrowed = self.toolsets.definitions() if self.toolsets is not None and not last else []
+        return _Prompt(messages, [*definitions.definitions(names), *borrowed], last)
 
     # Asking ----------------------------------------------------------------------------------------------------
 
@@ -219,7 +224,7 @@ class Loop:
     async def _take(self, reply: Reply) -> bool:
         """Carry out what was asked for; returns whether there is an answer that is final."""
         self.case.note(reply.text)
-        reads = sum(each.name in definitions.READING for each in reply.calls)
+        reads = sum(each.name not in (answer.NAME, definitions.CHANGE, "suppose") for each in reply.calls)
         self.toolbox.room = max(LEAST_CHARACTERS, min(RESULT_CHARACTERS, RESULTS_CHARACTERS // max(1, reads)))
         final: ToolCall | None = None
         for call in reply.calls:
@@ -317,13 +322,33 @@ class Loop:
             self.case.failures.append(f"{call.name}: not carried out, {most} are all that a turn may")
             return
         number, began = self.recorder.new_call(), self.clock.monotonic()
-        self.recorder.emit(ToolStarted(number, "look", f"model: {titled(call.name, call.arguments)}"[:140]))
-        result = await self.toolbox.read(call.name, call.arguments, number)
+        if self.toolsets is None or not self.toolsets.knows(call.name):
+            self.recorder.emit(ToolStarted(number, "look", f"model: {titled(call.name, call.arguments)}"[:140]))
+            result = await self.toolbox.read(call.name, call.arguments, number)
+        elif call.name == FIND:
+            await self._find(self.toolsets, call, number)
+            return
+        else:
+            title, request = self.toolsets.titled(call)
+            self.recorder.emit(ToolStarted(number, "mcp", f"model: {title}"[:140], request))
+            result = await self.toolsets.call(call, number)
         self.case.add(result)
         # A call that failed tells little; it counts half, so that a name that was guessed costs no look.
         self._carried += 1 if result.ok else 0.5
         said = _said(result)
         self.recorder.emit(ToolEnded(number, result.ok, said, self.clock.monotonic() - began, len(result.body)))
+
+    async def _find(self, toolsets: Toolsets, call: ToolCall, number: str) -> None:
+        began = self.clock.monotonic()
+        self.recorder.emit(ToolStarted(number, "find", f"model: {titled(call.name, call.arguments)}"[:140]))
+        try:
+            said, ok = await toolsets.find(call.arguments), True
+        except UnansweredError as error:
+            said, ok = str(error), False
+            self.case.failures.append(f"{call.name}: {said}")
+        self.case.offered = toolsets.offered
+        self._carried += 0.5
+        self.recorder.emit(ToolEnded(number, ok, said[:300], self.clock.monotonic() - began))
 
 
 def _said(result: Result) -> str:

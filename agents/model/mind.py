@@ -22,6 +22,7 @@ from agents.model.opinion import Said, joined
 from agents.model.quotes import verbatim
 from agents.model.reading import Reader
 from agents.model.tools import Toolbox
+from agents.model.toolsets import Servers, Toolsets
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
 from assistant.domain.event import (
@@ -54,9 +55,12 @@ class ModelMind:
 
     def __init__(
         self, expert: Mind, reader: Reader, client: ModelClient, model: str, allowance: Allowance, clock: Clock,
-        day: Callable[[], Spent] = Spent,
+        day: Callable[[], Spent] = Spent, servers: Servers | None = None,
     ) -> None:  # fmt: skip
-        """Keep the parts. `model` is the name that people know; `day` what the sessions of today have used."""
+        """Keep the parts. `model` is the name that people know; `day` what the sessions of today have used.
+
+        `servers` are the MCP servers whose tools it may look for.
+        """
         self._expert = expert
         self._reader = reader
         self._client = client
@@ -64,6 +68,7 @@ class ModelMind:
         self._allowance = allowance
         self._clock = clock
         self._day = day
+        self._servers = servers
         self._standing: tuple[str, Conclusion] | None = None
 
     @property
@@ -130,7 +135,7 @@ class ModelMind:
         toolbox.mentioned += conclusion.markdown + feedback
         loop = self._loop(case, toolbox, recorder, conclusion)
         loop.purpose, loop.prompts = "change", prompts.CHANGING
-        loop.tools = ("get", "list", "logs", "more", definitions.CHANGE, "answer")
+        loop.tools, loop.toolsets = ("get", "list", "logs", "more", definitions.CHANGE, "answer"), None
         try:
             await self._look_at(conclusion, denied, case, toolbox, recorder)
             outcome = await loop.run()
@@ -212,6 +217,7 @@ class ModelMind:
         return Loop(
             self._client, self._model, case, toolbox, self._reader, recorder, self._clock, self._allowance, self._day,
             remedies_before=len(conclusion.remedies),
+            toolsets=Toolsets(self._servers, toolbox, recorder, self._clock) if self._servers is not None else None,
         )  # fmt: skip
 
     def _seen(self, kind: str, namespace: str, name: str) -> Target | None:

@@ -274,6 +274,14 @@ class Toolbox:
             self._shown[name] += len(lines) - left
         return replace(known, tool="more", title=title, text=_cut(shown, left))
 
+    def take(self, tool: str, title: str, citation: Citation, call: str) -> Result:
+        """Keep what somebody else read as if it had been read here."""
+        return self._kept(tool, title, citation.body.splitlines(), citation.body, citation.request, None, call)
+
+    def place(self, namespace: str) -> str:
+        """Return a namespace that may be read. Raises UnansweredError for one that nothing refers to."""
+        return self._place(None, namespace)
+
     def _kept(
         self, tool: str, title: str, lines: Sequence[str], body: str, request: str, target: Target | None, call: str
     ) -> Result:

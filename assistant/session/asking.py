@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from assistant.domain.asking import CallDecided, CallHeld, Field, QuestionAnswered, QuestionPut, Reply
@@ -19,6 +19,7 @@ from assistant.session.recorder import SessionRecorder
 
 WAIT_SECONDS: Final = 300.0
 """How long a person is waited for, as long as the gate waits by default."""
+STANDING_SECONDS: Final = 0.25
 NOBODY: Final = "nobody is here to be asked"
 NO_ANSWER: Final = "nobody answered"
 
@@ -35,6 +36,47 @@ class Answer:
     values: Values
 
 
+class WorkingClock:
+    """A clock that stands still while a person is asked: no bound of a turn is for the time in which people think.
+
+    Only what measures work is given it; `now` is the time of day as ever.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Keep the clock that never stands still."""
+        self._clock = clock
+        self._stood = 0.0
+        self._since: float | None = None
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware UTC."""
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        """Return seconds of work, which never go backwards."""
+        return (self._clock.monotonic() if self._since is None else self._since) - self._stood
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when so many seconds of work have passed."""
+        until = self.monotonic() + seconds
+        left = max(seconds, 0.0)
+        while True:
+            await self._clock.sleep(left)
+            left = until - self.monotonic()
+            if left <= 0:
+                return
+            # While it stands still nothing is gained by looking at it all the time.
+            left = max(left, STANDING_SECONDS) if self._since is not None else left
+
+    def stands(self, still: bool) -> None:
+        """Say whether a person is asked now."""
+        if still and self._since is None:
+            self._since = self._clock.monotonic()
+        elif not still and self._since is not None:
+            self._stood += self._clock.monotonic() - self._since
+            self._since = None
+
+
 class Asking:
     """The desk of one session. Faces that have a person before them set `attended`; else everything is a no at once."""
 
@@ -47,25 +89,11 @@ class Asking:
         self._waiting: dict[str, asyncio.Future[Any]] = {}
         self._checks: dict[str, Check] = {}
         self._count = 0
-        self._waited = 0.0
-        self._since: float | None = None
+        self.clock = WorkingClock(clock)
 
     def bind(self, recorder: SessionRecorder) -> None:
         """Take the session whose log and case the questions belong to."""
         self._recorder = recorder
-
-    @property
-    def waited_seconds(self) -> float:
-        """Return for how long people have been waited for so far: no turn has to answer for that time."""
-        running = self._clock.monotonic() - self._since if self._since is not None else 0.0
-        return self._waited + running
-
-    async def working(self, seconds: float) -> None:
-        """Return when so many seconds have passed in which nobody was waited for."""
-        left, waited = seconds, self.waited_seconds
-        while left > 0:
-            await self._clock.sleep(left)
-            left, waited = self.waited_seconds - waited, self.waited_seconds
 
     async def permit(
         self, call: str, server: str, tool: str, lines: Sequence[str], digest: str, *, destructive: bool = False
@@ -143,9 +171,8 @@ class Asking:
 
     async def _answer(self, name: str) -> Any:
         """Return the answer, None when the time is over. Leaves nothing behind when it is cancelled."""
-        if not self._waiting:
-            self._since = self._clock.monotonic()
         future = self._waiting[name] = asyncio.get_running_loop().create_future()
+        self.clock.stands(bool(self._waiting))
         alarm = asyncio.ensure_future(self._clock.sleep(WAIT_SECONDS))
         try:
             await asyncio.wait({future, alarm}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +180,4 @@ class Asking:
         finally:
             alarm.cancel()
             del self._waiting[name]
-            if not self._waiting and self._since is not None:
-                self._waited += self._clock.monotonic() - self._since
-                self._since = None
+            self.clock.stands(bool(self._waiting))

@@ -304,7 +304,7 @@ class Session:
     async def _bounded(self, work: Coroutine[Any, Any, Pause | None]) -> Pause | None:
         limit = self._parts.bounds.work_seconds
         task = asyncio.ensure_future(work)
-        alarm = asyncio.ensure_future(self.asking.working(limit))
+        alarm = asyncio.ensure_future(self.asking.clock.sleep(limit))
         try:
             await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():

@@ -142,21 +142,30 @@ async def test_values_that_a_question_does_not_take_leave_it_waiting(tmp_path: P
         assert await waiting == Answer(Reply.DECLINE, {})
 
 
-async def test_time_in_which_a_person_thinks_is_nobodys_work(tmp_path: Path) -> None:
+async def test_the_clock_of_work_stands_still_while_a_person_thinks(tmp_path: Path) -> None:
     async with desk(tmp_path) as here:
-        bound = asyncio.create_task(here.asking.working(100))
+        clock = here.asking.clock
+        bound = asyncio.create_task(clock.sleep(100))
+        await drain()
         await here.clock.pass_seconds(60)
         waiting = here.permit()
+        other = here.permit("T2")
         await drain()
-        await here.clock.pass_seconds(200)
+        await here.clock.pass_seconds(120)
+        assert clock.monotonic() == 60
         here.asking.decide("T1", DIGEST, True)
         await waiting
-        assert here.asking.waited_seconds == 200
+        await here.clock.pass_seconds(80)
+        assert clock.monotonic() == 60, "the other one is still asked about"
+        here.asking.decide("T2", DIGEST, False)
+        await other
         assert not bound.done()
-        await here.clock.pass_seconds(100)
-        await here.clock.pass_seconds(100)
-        await drain()
+        await here.clock.pass_seconds(39)
+        assert clock.monotonic() == 99
+        assert not bound.done()
+        await here.clock.pass_seconds(1)
         assert bound.done()
+        assert clock.now() == here.clock.now()
 
 
 async def test_stopping_the_turn_takes_what_waits_away(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from agents.mind import Conclusion
 from agents.model.budget import Allowance, Bound
 from agents.model.client import ModelClient
 from agents.model.mind import ModelMind
+from agents.model.toolsets import Servers
 from agents.model.types import Bounds
 from assistant.cluster.client import ClusterClient
 from assistant.cluster.server import RecordedCluster, Settings, start
@@ -98,6 +99,7 @@ async def thinking(
     tmp: Path, incident: str, *answers: Says, allowance: Allowance = WIDE, bounds: Bounds | None = None,
     clock: Clock | None = None, question: str = "", headers: Mapping[str, str] | None = None,
     planted: Callable[[RecordedCluster], None] | None = None, day: Callable[[], Spent] = Spent,
+    servers: Servers | None = None,
 ) -> AsyncIterator[Scene]:  # fmt: skip
     """A practice incident, and a model that gives these answers (none: a competent one)."""
     about = yaml.safe_load((PRACTICE / incident / "incident.yaml").read_text())
@@ -123,7 +125,7 @@ async def thinking(
             expert = ExpertMind(reader, time)
             wanted = replace(bounds or Bounds())
             asked = ModelClient([server.endpoint(headers=dict(headers or {}))], time, wanted)
-            mind = ModelMind(expert, reader, asked, MODEL, allowance, time, day)
+            mind = ModelMind(expert, reader, asked, MODEL, allowance, time, day, servers)
             yield Scene(mind, expert, recorder, store, server, reader, turn, cluster, log)
     finally:
         await cluster.close()
