@@ -14,9 +14,10 @@ import yaml
 from kubernetes import client, config
 
 from assistant.domain.proposal import Answer
+from assistant.domain.toolserver import ToolClass
 from assistant.gate.process import SystemClock
 from assistant.tools.mcp.catalog import functions
-from assistant.tools.mcp.classes import PROFILES, ToolClass
+from assistant.tools.mcp.classes import PROFILES
 from assistant.tools.mcp.hub import Hub
 from assistant.tools.mcp.pins import Pins
 from assistant.tools.mcp.servers import Server, Servers

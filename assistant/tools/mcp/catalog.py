@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from assistant.tools.mcp.classes import ToolClass, class_of
+from assistant.domain.toolserver import Standing, ToolClass
+from assistant.tools.mcp.classes import class_of
 from assistant.tools.mcp.definition import Definition, define
-from assistant.tools.mcp.pins import Pins, Standing, Verdict
+from assistant.tools.mcp.pins import Pins, Verdict
 from assistant.tools.mcp.servers import Server
 
 if TYPE_CHECKING:

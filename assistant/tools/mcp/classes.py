@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import PurePath
 from typing import Final
 
+from assistant.domain.toolserver import ToolClass
 from assistant.tools.mcp.definition import Definition
 from assistant.tools.mcp.faults import McpConfigError
 from assistant.tools.mcp.servers import Server
-
-
-class ToolClass(StrEnum):
-    """What a call of a tool needs: nothing, a person's yes, or a yes to something that says it destroys."""
-
-    READ = "read"
-    ASK = "ask"
-    ASK_DESTRUCTIVE = "ask-destructive"
-
 
 PROFILES: Final[Mapping[str, frozenset[str]]] = {
     # Everything of toolsets core and config that sends GET requests alone; what it may see is the gate's to decide.

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -24,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from assistant import __version__
 from assistant.domain.ports import Clock
+from assistant.domain.toolserver import ServerState
 from assistant.policy.redact import redact_text
 from assistant.policy.sanitize import safe
 from assistant.tools.mcp.deadline import OutOfTimeError, within
@@ -53,15 +53,6 @@ Transport = Callable[[Ended], "AbstractAsyncContextManager[TransportStreams]"]
 for _name in ("mcp", "httpx2", "httpcore2"):
     # Without a handler their warnings would go to the terminal, with whatever a server wrote in them.
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
-
-
-class State(StrEnum):
-    """Where a connection is."""
-
-    OFF = "off"
-    STARTING = "starting"
-    READY = "ready"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +91,7 @@ class Connection:
     def __init__(self, name: str, transport: Transport, clock: Clock, elicit: Elicit) -> None:
         """Keep how to connect; nothing is started before the first call."""
         self.name = name
-        self.state = State.OFF
+        self.state = ServerState.OFF
         self.error = ""
         self.protocol = ""
         self.stale = True
@@ -258,7 +249,7 @@ class Connection:
 
     def _start(self) -> _Life:
         self._starts.append(self._clock.monotonic())
-        self.state, self.stale = State.STARTING, True
+        self.state, self.stale = ServerState.STARTING, True
         life = self._life = _Life()
         life.ready.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         life.task = asyncio.create_task(self._own(life), name=f"mcp {self.name}")
@@ -272,7 +263,7 @@ class Connection:
                 try:
                     async with self._client(life) as client:
                         late.cancel()
-                        self.state, self.error, self.protocol = State.READY, "", client.protocol_version
+                        self.state, self.error, self.protocol = ServerState.READY, "", client.protocol_version
                         life.ready.set_result(client)
                         await life.over.wait()
                 finally:
@@ -305,9 +296,9 @@ class Connection:
 
     def _ended(self, life: _Life) -> None:
         if self._closed:
-            self.state = State.OFF
+            self.state = ServerState.OFF
         else:
-            self.state, self.error = State.FAILED, life.why
+            self.state, self.error = ServerState.FAILED, life.why
         # A server that worked for a while before it ended is started again without a long pause.
         self._failed = 1 if life.ready.done() else self._failed + 1
         if not life.ready.done():
@@ -332,7 +323,7 @@ class Connection:
                 life.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({life.task})
-        self.state = State.OFF
+        self.state = ServerState.OFF
 
 
 def shown(text: str) -> str:

@@ -19,17 +19,17 @@ from mcp_types import ElicitRequestParams, ElicitResult
 
 from assistant.domain.canonical import canonical, sha256
 from assistant.domain.ports import Clock
+from assistant.domain.toolserver import ServerState, Standing, ToolClass
 from assistant.errors import PilothouseError
 from assistant.policy.redact import has_placeholder
 from assistant.policy.sanitize import safe
 from assistant.tools.mcp.catalog import MOST_TOLD, MOST_TOOLS, Tool, defined, judged, matching
-from assistant.tools.mcp.classes import ToolClass
-from assistant.tools.mcp.connection import CallNews, Connection, Elicit, Ended, State
+from assistant.tools.mcp.connection import CallNews, Connection, Elicit, Ended
 from assistant.tools.mcp.definition import Definition
 from assistant.tools.mcp.environment import launch
 from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError
 from assistant.tools.mcp.http import endpoint
-from assistant.tools.mcp.pins import Pin, Pins, Standing, Verdict, pin_of
+from assistant.tools.mcp.pins import Pin, Pins, Verdict, pin_of
 from assistant.tools.mcp.result import Outcome, outcome_of
 from assistant.tools.mcp.servers import Server, Servers
 from assistant.tools.mcp.stdio import StderrLog, child
@@ -57,7 +57,7 @@ class ServerStatus:
     """One server as a screen shows it. `error` is why it last ended; `left_out` says that it has too many tools."""
 
     name: str
-    state: State
+    state: ServerState
     pin: Pin
     verdict: Verdict
     protocol: str
@@ -256,13 +256,14 @@ class Hub:
     async def _fresh(self, entry: _Entry) -> None:
         """List the tools anew where they may have changed: at most once a call, however often the server says so."""
         self._check_server(entry)
-        if entry.log is not None and entry.connection.state is State.READY and entry.kubeconfig != self._kubeconfig():
+        running = entry.connection.state is ServerState.READY
+        if entry.log is not None and running and entry.kubeconfig != self._kubeconfig():
             # The gate was started anew: what the child was given opens nothing any more.
             entry.connection.renew("the gate was started anew")
         entry.listing = entry.listing or asyncio.Lock()
         async with entry.listing:
             now = self._clock.monotonic()
-            ready = entry.connection.state is State.READY and not entry.connection.ended
+            ready = entry.connection.state is ServerState.READY and not entry.connection.ended
             young = entry.listed_at is not None and now - entry.listed_at < FRESH_SECONDS
             if young and ready and not entry.connection.stale:
                 return

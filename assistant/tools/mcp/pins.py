@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from assistant.domain.canonical import sha256
+from assistant.domain.toolserver import Standing
 from assistant.errors import StoreError
 from assistant.policy.redact import redact_text
 from assistant.policy.sanitize import safe
@@ -31,15 +31,6 @@ LARGEST_PROGRAM: Final = 300_000_000
 _VERSION: Final = 1
 _HASHED: Final[dict[tuple[int, ...], str]] = {}
 """Programs are large and asked about before each call; a file that was written to has another change time."""
-
-
-class Standing(StrEnum):
-    """How something stands against what was approved."""
-
-    NEW = "new"
-    APPROVED = "approved"
-    CHANGED = "changed"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from assistant.domain.toolserver import ServerState
 from assistant.errors import PilothouseError
-from assistant.tools.mcp.connection import CallNews, State
+from assistant.tools.mcp.connection import CallNews
 from assistant.tools.mcp.faults import McpCallError, McpServerError, McpUnknownOutcomeError
 from assistant.tools.mcp.hub import Hub
 from tests.unit.mcp.conftest import Desk, Desks
@@ -65,7 +66,7 @@ async def test_a_call_is_answered_and_its_children_are_gone_afterwards(desks: De
 
 async def test_nothing_starts_before_it_is_needed(desks: Desks) -> None:
     async with desks(good={}) as desk:
-        assert desk.hub.status()[0].state is State.OFF
+        assert desk.hub.status()[0].state is ServerState.OFF
     assert desk.journal("good") == []
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import mcp_types as types
 import pytest
 
+from assistant.domain.toolserver import Standing, ToolClass
 from assistant.errors import StoreError
 from assistant.tools.mcp.catalog import MOST_TOOLS, defined, functions, matching
-from assistant.tools.mcp.classes import PROFILES, ToolClass, class_of, profile_of
+from assistant.tools.mcp.classes import PROFILES, class_of, profile_of
 from assistant.tools.mcp.definition import LONGEST_EXPOSED, Definition, compared, define, exposed_name
 from assistant.tools.mcp.environment import launch
 from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError
-from assistant.tools.mcp.pins import Pins, Standing, pin_of
+from assistant.tools.mcp.pins import Pins, pin_of
 from assistant.tools.mcp.servers import Server
 from tests.unit.mcp.conftest import Desks
 
