@@ -59,6 +59,7 @@ class Settings:
     open_seconds: int = 600
     turn_seconds: int = 600
     tool_calls: int = 400
+    mcp_config: str = ""
     model: str = ""
     # These may hold credentials, which must not come along with a Settings that somebody prints.
     base_url: str = field(default="", repr=False)
@@ -98,6 +99,11 @@ class Settings:
                 return Path(base) / APP
         # Containers, su and cron have no such folder; a shared one in /tmp would be another user's to guess.
         return self.state / "run"
+
+    @property
+    def mcp_file(self) -> Path:
+        """Return where the MCP servers are listed that a language model may use."""
+        return Path(self.mcp_config).expanduser() if self.mcp_config else config_path().with_name("mcp.json")
 
     @property
     def models(self) -> tuple[tuple[str, str], ...]:

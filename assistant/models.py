@@ -21,6 +21,7 @@ from assistant.errors import UsageError
 if TYPE_CHECKING:
     from agents.mind import Mind
     from agents.model.reading import Reader
+    from agents.model.toolsets import Servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,12 @@ def allowance(settings: Settings) -> Allowance:
 
 def model_mind(
     settings: Settings, models: Sequence[Endpoint], expert: Mind, reader: Reader, clock: Clock,
-    spent_since: Callable[[datetime], Spent],
+    spent_since: Callable[[datetime], Spent], servers: Servers | None = None,
 ) -> Mind:  # fmt: skip
-    """Return the mind that asks these models, the first one by its name; `spent_since` tells what a day has cost."""
+    """Return the mind that asks these models, the first one by its name; `spent_since` tells what a day has cost.
+
+    `servers` are the MCP servers whose tools it may look for.
+    """
     from agents.model.client import ModelClient
     from agents.model.mind import ModelMind
 
@@ -99,7 +103,7 @@ def model_mind(
 
     wait = settings.model_wait_seconds
     client = ModelClient(models, clock, Bounds(wait, max(wait / 2, 45.0), max(settings.turn_model_seconds, wait)))
-    return ModelMind(expert, reader, client, models[0].model, allowance(settings), clock, day)
+    return ModelMind(expert, reader, client, models[0].model, allowance(settings), clock, day, servers)
 
 
 def day_began(now: datetime) -> datetime:

@@ -15,7 +15,7 @@ from assistant.domain.action import Action
 from assistant.domain.case import Case, fold
 from assistant.domain.target import Target
 from assistant.errors import StoreError, UsageError
-from assistant.wiring import open_session, open_store, store_or_memory
+from assistant.wiring import open_session, open_store, store_or_memory, tool_servers
 
 if TYPE_CHECKING:
     from agents.graph import GraphWorkflow
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from assistant.session.runner import Session
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
+    from assistant.toolservers import ToolServers
 
 MOST_OPEN: Final = 16
 """Sessions whose fixes can still be proposed; the oldest without a change on its way makes room."""
@@ -40,6 +41,7 @@ class SessionPool:
         self._backend: Backend | None = None
         self._store: SessionStore | MemoryStore | None = None
         self._opening = asyncio.Lock()
+        self._servers: ToolServers | None = None
         self._open: dict[str, tuple[Session, list[GraphWorkflow]]] = {}
 
     async def open(self, namespace: str, *, everywhere: bool = False, expert: bool = False) -> Session:
@@ -55,7 +57,7 @@ class SessionPool:
             settings = replace(settings, model="") if expert else settings
             place = replace(self._place, all_namespaces=everywhere or (self._place.all_namespaces and not namespace))
             workflows: list[GraphWorkflow] = []
-            session = await open_session(settings, place, backend, store, workflows)
+            session = await open_session(settings, place, backend, store, workflows, self._servers)
             self._open[session.id] = (session, workflows)
             return session
 
@@ -137,6 +139,8 @@ class SessionPool:
                 stack.push_async_callback(asyncio.to_thread, self._store.close)
             if self._backend is not None:
                 stack.push_async_callback(self._backend.close)
+            if self._servers is not None:
+                stack.push_async_callback(self._servers.close)
             for name in list(self._open):
                 stack.push_async_callback(self._end, name)
 
@@ -162,6 +166,8 @@ class SessionPool:
             # What cannot be opened now may be there at the next question, so nothing is kept of a failure.
             await backend.open()
             self._backend = backend
+            # Whoever asks through MCP cannot be asked here: what does not only read is not called.
+            self._servers = tool_servers(self._settings, backend, None)
         # An open session notices the gate's death and starts another; a question must not have to wait for that.
         await self._backend.revive()
         return self._backend

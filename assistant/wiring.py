@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from assistant.domain.finding import Finding
     from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn, Workflow
     from assistant.domain.recorded import RecordedTurn
+    from assistant.session.asking import Asking
     from assistant.session.parts import Parts
     from assistant.session.runner import Session
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
+    from assistant.toolservers import ToolServers
 
 CHECKPOINTS: Final = "checkpoints.db"
 DATABASE: Final = "sessions.db"
@@ -47,12 +49,15 @@ class Work:
     backend: Backend
     store: SessionStore | MemoryStore
     workflows: list[GraphWorkflow]
+    servers: ToolServers | None = None
 
     async def close(self) -> None:
-        """End session, workflow, children and store in this order, each even if one before failed."""
+        """End session, workflow, servers, children and store in this order, each even if one before failed."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self.store.close)
             stack.push_async_callback(self.backend.close)
+            if self.servers is not None:
+                stack.push_async_callback(self.servers.close)
             for workflow in self.workflows:
                 stack.push_async_callback(workflow.close)
             await self.session.close()
@@ -110,7 +115,9 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
         await graph
         namespace = await _namespace(settings, place, backend, info)
         workflows: list[GraphWorkflow] = []
-        parts = replace(_with_mind(settings, backend, store, workflows), propose=propose)
+        asking = _asking()
+        servers = tool_servers(settings, backend, asking)
+        parts = replace(_with_mind(settings, backend, store, workflows, servers, asking), propose=propose)
         if resume:
             loaded = await asyncio.to_thread(_load, settings, resume)
             session = await Session.resume(parts, resume, loaded)
@@ -125,7 +132,7 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
         await backend.close()
         await asyncio.to_thread(store.close)
         raise
-    return Work(session, backend, store, workflows)
+    return Work(session, backend, store, workflows, servers)
 
 
 async def open_session(
@@ -134,6 +141,7 @@ async def open_session(
     backend: Backend,
     store: SessionStore | MemoryStore,
     workflows: list[GraphWorkflow],
+    servers: ToolServers | None = None,
 ) -> Session:
     """Open one more session on a cluster that is open; its `workflows` are for the caller to close after it.
 
@@ -144,13 +152,31 @@ async def open_session(
 
     info = backend.info or await backend.control.info()
     namespace = await _namespace(settings, place, backend, info)
-    parts = replace(_with_mind(settings, backend, store, workflows), propose=False)
+    parts = replace(_with_mind(settings, backend, store, workflows, servers, _asking()), propose=False)
     try:
         return await Session.open(parts, new_session_id(parts.clock.now()), _opened(settings, info, place, namespace))
     except BaseException:
         for workflow in workflows:
             await workflow.close()
         raise
+
+
+def tool_servers(settings: Settings, backend: Backend, asking: Asking | None) -> ToolServers:
+    """Return the MCP servers of the settings, over this gate; none is started. Without `asking`, nobody is asked."""
+    from assistant.session.clock import SystemClock
+    from assistant.toolservers import ToolServers
+
+    async def kubeconfig(name: str) -> str:
+        return await backend.control.kubeconfig_for(name)
+
+    return ToolServers(settings.mcp_file, settings.state, kubeconfig, SystemClock(), asking)
+
+
+def _asking() -> Asking:
+    from assistant.session.asking import Asking
+    from assistant.session.clock import SystemClock
+
+    return Asking(SystemClock(), _person())
 
 
 async def _namespace(settings: Settings, place: Place, backend: Backend, info: GateInfo) -> str:
@@ -166,7 +192,12 @@ def _spare_collections() -> None:
 
 
 def _with_mind(
-    settings: Settings, backend: Backend, store: SessionStore | MemoryStore, workflows: list[GraphWorkflow]
+    settings: Settings,
+    backend: Backend,
+    store: SessionStore | MemoryStore,
+    workflows: list[GraphWorkflow],
+    servers: ToolServers | None,
+    asking: Asking,
 ) -> Parts:
     from agents.expert.mind import ExpertMind
     from agents.graph import GraphWorkflow
@@ -185,12 +216,12 @@ def _with_mind(
         reader = KubeReader(backend.client, clock)
         mind: Mind = ExpertMind(reader, clock)
         if models:
-            mind = model_mind(settings, models, mind, reader, clock, store.spent_since)
+            mind = model_mind(settings, models, mind, reader, asking.clock, store.spent_since, servers)
         # What is not recorded cannot be resumed, so its checkpoints need no file either.
         checkpoints = settings.state / CHECKPOINTS if recorded else None
         # A mind that thinks longer needs a turn that lasts longer.
         limits = Limits(seconds=Limits().seconds + (settings.turn_model_seconds if models else 0.0))
-        workflows.append(GraphWorkflow(mind, gate, checkpoints, clock, limits, requests=lambda: reader.requests))
+        workflows.append(GraphWorkflow(mind, gate, checkpoints, asking.clock, limits, requests=lambda: reader.requests))
         return workflows[-1]
 
     async def verify(turn: Turn, finding: Finding, proposal: str, recorder: Recorder) -> Verified:
@@ -198,7 +229,7 @@ def _with_mind(
         mind = ExpertMind(KubeReader(backend.client, clock), clock)
         return await unless_lost(mind.verify(turn, finding, proposal, recorder), proposal, recorder, clock)
 
-    return replace(_parts(settings, backend, store, workflow), verify=verify)
+    return replace(_parts(settings, backend, store, workflow), verify=verify, asking=asking, servers=servers)
 
 
 def _parts(

@@ -276,7 +276,9 @@ class Toolbox:
 
     def take(self, tool: str, title: str, citation: Citation, call: str) -> Result:
         """Keep what somebody else read as if it had been read here."""
-        return self._kept(tool, title, citation.body.splitlines(), citation.body, citation.request, None, call)
+        # A text that is marked as safe is not one that the log can write.
+        body, request = str(citation.body), str(citation.request)
+        return self._kept(tool, title, body.splitlines(), body, request, None, call)
 
     def place(self, namespace: str) -> str:
         """Return a namespace that may be read. Raises UnansweredError for one that nothing refers to."""

@@ -151,7 +151,7 @@ class Toolsets:
             if not first and (text == said or now - at < TOLD_SECONDS):
                 return
             said, at = text, now
-            self._recorder.emit(ToolProgressed(call, text, seconds_left))
+            self._recorder.emit(ToolProgressed(call, str(text), seconds_left))
 
         return watch
 

@@ -10,14 +10,14 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
 from assistant import __version__
 from assistant.backend import Backend, Place
+from assistant.commands.checks import Line, State
+from assistant.commands.checks_servers import servers_checked
 from assistant.commands.opening import settings_of
 from assistant.config import Settings, config_path
 from assistant.domain.ports import GateInfo
@@ -35,24 +35,6 @@ _SHOWN_APART: Final = ("model", "base_url", "model_fallbacks", "model_headers", 
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
-class State(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One check: what was looked at, what was found, what to do."""
-
-    state: State
-    what: str
-    found: str
-    to_do: str = ""
-
-
 def doctor(given: argparse.Namespace) -> int:
     """Print every check. Exit 0 when nothing fails, 4 when the cluster cannot be used, 2 for the settings."""
     print(f"pilothouse {__version__}, Python {platform.python_version()}, {sys.platform}")
@@ -61,13 +43,14 @@ def doctor(given: argparse.Namespace) -> int:
     except UsageError as error:
         _print(Line(State.FAIL, "settings", error.meaning, error.hint))
         return error.exit_code
-    cluster, *policy = asyncio.run(_cluster(settings))
+    cluster, servers, policy = asyncio.run(_cluster(settings))
     lines = [
         *_settings(settings),
         *_terminal(),
         *_store(settings),
         *_practice(),
         *_model(settings),
+        *servers,
         cluster,
         *policy,
         *_programs(),
@@ -234,17 +217,20 @@ def _practice() -> Iterator[Line]:
         yield Line(State.FAIL, "practice", error.meaning, error.hint)
 
 
-async def _cluster(settings: Settings) -> list[Line]:
+async def _cluster(settings: Settings) -> tuple[Line, list[Line], list[Line]]:
+    """Return what is to be said of the cluster, of MCP servers, which get its gate's kubeconfig, and of its rules."""
     backend = Backend(settings, Place())
     try:
-        info = await backend.open()
-    except PilothouseError as error:
-        return [Line(State.FAIL, "cluster", error.meaning, f"{error.hint} The practice incidents need no cluster.")]
+        try:
+            info = await backend.open()
+        except PilothouseError as error:
+            failed = Line(State.FAIL, "cluster", error.meaning, f"{error.hint} The practice incidents need no cluster.")
+            return failed, await servers_checked(settings, None), []
+        what = f"{info.context}: Kubernetes {info.server_version} as {info.identity}, mode {info.mode}"
+        line = Line(State.OK, "cluster", what + (", PRODUCTION" if info.production else ""))
+        return line, await servers_checked(settings, backend), list(_policy(settings, info))
     finally:
         await backend.close()
-    what = f"{info.context}: Kubernetes {info.server_version} as {info.identity}, mode {info.mode}"
-    line = Line(State.OK, "cluster", what + (", PRODUCTION" if info.production else ""))
-    return [line, *_policy(settings, info)]
 
 
 def _policy(settings: Settings, info: GateInfo) -> Iterator[Line]:

@@ -99,8 +99,15 @@ class Asking:
         self, call: str, server: str, tool: str, lines: Sequence[str], digest: str, *, destructive: bool = False
     ) -> CallDecided:
         """Return what a person says to one call of a tool. A yes that cannot be written down is none."""
+        # Plain texts: what is marked as safe cannot be written by the log.
         held = CallHeld(
-            call, server, tool, tuple(lines), digest, self._clock.now() + timedelta(seconds=WAIT_SECONDS), destructive
+            call,
+            server,
+            tool,
+            tuple(map(str, lines)),
+            digest,
+            self._clock.now() + timedelta(seconds=WAIT_SECONDS),
+            destructive,
         )
         self._log.emit(held)
         decided: CallDecided | None = None
@@ -132,7 +139,7 @@ class Asking:
         self._count += 1
         name = f"Q{self._log.case.seq}.{self._count}"
         until = self._clock.now() + timedelta(seconds=WAIT_SECONDS)
-        self._log.emit(QuestionPut(name, server, message, tuple(fields), url, until))
+        self._log.emit(QuestionPut(name, server, str(message), tuple(fields), str(url), until))
         answer: Answer | None = None
         if self.attended:
             if check is not None:

@@ -32,10 +32,6 @@ UI_CANARY: Final = "UICANARY7f3a"
 
 # Channels whose surface this version does not have: said and counted, never passed over in silence.
 NO_SURFACE: Final = {
-    "mcp_tool_description": "nobody calls the MCP hub yet: no mind reads a tool's description",
-    "mcp_tool_list": "nobody calls the MCP hub yet: no mind is told of tools (its own tests hold the pins)",
-    "mcp_result": "nobody calls the MCP hub yet: no result of a tool reaches a mind",
-    "mcp_sampling": "nobody calls the MCP hub yet (its own tests refuse sampling)",
     "runbook": "no runbooks yet",
 }
 

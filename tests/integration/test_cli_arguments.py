@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.cli import _parser, main, with_command
+from assistant.arguments import parser, with_command
+from assistant.cli import main
 from assistant.commands.opening import settings_of
 from assistant.errors import UsageError
 
@@ -54,7 +55,7 @@ def test_a_model_can_be_chosen_wherever_one_may_answer(command: str, monkeypatch
     monkeypatch.setenv("PILOTHOUSE_MODEL", "openai/configured")
 
     def chosen(*flags: str) -> tuple[str, str]:
-        settings = settings_of(_parser().parse_args([*command.split(), *flags]))
+        settings = settings_of(parser().parse_args([*command.split(), *flags]))
         return settings.model, settings.base_url
 
     if command == "scan":

@@ -48,7 +48,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 async def hub(pair: Pair, tmp_path: Path) -> AsyncIterator[Hub]:
     servers = Servers((Server("kube", str(MCP_SERVER), timeout_seconds=SECONDS, source="mcp.json"),))
     made = Hub(
-        servers, Pins(tmp_path / "mcp-pins.json"), SystemClock(), kubeconfig=lambda: pair.guarded,
+        servers, Pins(tmp_path / "mcp-pins.json"), SystemClock(), kubeconfig=lambda name: pair.guarded,
         logs=tmp_path / "logs", environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )  # fmt: skip
     async with asyncio.timeout(SECONDS), made:

@@ -106,12 +106,12 @@ class Hub:
     """The servers of one session. Leave it with `close`, which ends them all."""
 
     def __init__(
-        self, servers: Servers, pins: Pins, clock: Clock, *, kubeconfig: Callable[[], str], logs: Path,
+        self, servers: Servers, pins: Pins, clock: Clock, *, kubeconfig: Callable[[str], str], logs: Path,
         elicit: Elicit = decline, environ: Mapping[str, str] | None = None, warden: Warden | None = None,
     ) -> None:  # fmt: skip
         """Keep what servers are started with; none is yet.
 
-        `kubeconfig` returns the guarded kubeconfig, "" without a gate.
+        `kubeconfig` returns a server's guarded kubeconfig by its name, "" without a gate.
         """
         self._pins = pins
         self._clock = clock
@@ -257,7 +257,7 @@ class Hub:
         """List the tools anew where they may have changed: at most once a call, however often the server says so."""
         self._check_server(entry)
         running = entry.connection.state is ServerState.READY
-        if entry.log is not None and running and entry.kubeconfig != self._kubeconfig():
+        if entry.log is not None and running and entry.kubeconfig != self._kubeconfig(entry.server.name):
             # The gate was started anew: what the child was given opens nothing any more.
             entry.connection.renew("the gate was started anew")
         entry.listing = entry.listing or asyncio.Lock()
@@ -287,7 +287,7 @@ class Hub:
     def _transport(
         self, server: Server, log: StderrLog | None, ended: Ended
     ) -> AbstractAsyncContextManager[TransportStreams]:
-        kubeconfig = self._entries[server.name].kubeconfig = self._kubeconfig()
+        kubeconfig = self._entries[server.name].kubeconfig = self._kubeconfig(server.name)
         given = launch(server, kubeconfig, self._environ)
         if log is None:
             return endpoint(given)

@@ -90,7 +90,7 @@ def desks(tmp_path: Path) -> Desks:
         clock, groups = FakeClock(), list[int]()
         made_for: list[Desk] = []
 
-        def kubeconfig() -> str:
+        def kubeconfig(name: str) -> str:
             return (made_for and made_for[0].kubeconfig) or str(tmp_path / "guarded.yaml")
 
         hub = Hub(
