@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,31 @@ MOST_TOLD: Final = 12
 LARGEST_TOLD: Final = 24_000
 """Characters of the definitions that go into one call of a model."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_COMMON: Final = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "by",
+        "for",
+        "from",
+        "in",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "this",
+        "to",
+        "what",
+        "which",
+        "with",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +98,33 @@ def judged(server: Server, definitions: Iterable[Definition], pins: Pins) -> tup
 
 
 def matching(tools: Iterable[Tool], words: str, most: int = MOST_TOLD) -> tuple[Tool, ...]:
-    """Return the usable tools that fit some words best, the best first; no words: the first by name."""
-    wanted = set(_WORD.findall(words.lower()))
+    """Return the usable tools that fit some words best, the best first; no words: the first by name.
+
+    A word counts the more, the fewer tools have it, and three times as much in a name.
+    """
+    usable = [tool for tool in tools if tool.usable]
+    wanted = _words(words)
+    if not wanted:
+        return tuple(sorted(usable, key=lambda tool: tool.name)[:most])
+    named = {tool.name: _words(tool.name) for tool in usable}
+    told = {tool.name: _words(tool.definition.told) | named[tool.name] for tool in usable}
+    spread = Counter(word for has in told.values() for word in has)
     ranked = []
-    for tool in tools:
-        if not tool.usable:
-            continue
-        name = set(_WORD.findall(tool.name.lower()))
-        about = set(_WORD.findall(tool.definition.told.lower()))
-        score = 3 * len(wanted & name) + len(wanted & about)
-        if score or not wanted:
+    for tool in usable:
+        score = sum(
+            (3 if word in named[tool.name] else 1) * math.log(1 + len(usable) / spread[word])
+            for word in wanted & told[tool.name]
+        )
+        if score:
             ranked.append((-score, tool.name, tool))
     ranked.sort(key=lambda each: each[:2])
     return tuple(tool for _, _, tool in ranked[:most])
+
+
+def _words(text: str) -> frozenset[str]:
+    # Singular and plural are the same word here, and so are `pods_list` and `list pods`.
+    found = (word if len(word) < 4 else word.removesuffix("s") for word in _WORD.findall(text.lower()))
+    return frozenset(found) - _COMMON
 
 
 def functions(tools: Iterable[Tool]) -> list[dict[str, Any]]:
