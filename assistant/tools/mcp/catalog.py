@@ -24,31 +24,10 @@ MOST_TOLD: Final = 12
 LARGEST_TOLD: Final = 24_000
 """Characters of the definitions that go into one call of a model."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
-_COMMON: Final = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "by",
-        "for",
-        "from",
-        "in",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "this",
-        "to",
-        "what",
-        "which",
-        "with",
-    ]
-)
+_COMMON: Final = frozenset({
+    "a", "an", "and", "are", "by", "for", "from", "in", "is", "it", "its", "of", "on", "or", "that", "the", "this",
+    "to", "what", "which", "with",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
