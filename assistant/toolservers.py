@@ -33,6 +33,9 @@ LONGEST_CLIENT: Final = 32
 
 Kubeconfig = Callable[[str], Awaitable[str]]
 """Returns the path of the gate's kubeconfig for a client of this name. Raises GateError."""
+May = Callable[[str, str, str, str], "bool | None"]
+Rights = Callable[[], Awaitable[May]]
+"""Returns what says whether we may: verb, group, resource, namespace. Raises ClusterError."""
 
 
 class NotAllowedError(PilothouseError):
@@ -45,9 +48,15 @@ class ToolServers:
     """Servers of one `mcp.json`; `asking` is where a person is asked, None where nobody can be."""
 
     def __init__(
-        self, file: Path, state: Path, kubeconfig: Kubeconfig, clock: Clock, asking: Asking | None = None
-    ) -> None:
-        """Keep the parts; the file is read, and the hub loaded, when somebody asks for a server."""
+        self, file: Path, state: Path, kubeconfig: Kubeconfig, clock: Clock, asking: Asking | None = None,
+        rights: Rights | None = None,
+    ) -> None:  # fmt: skip
+        """Keep the parts; the file is read, and the hub loaded, when somebody asks for a server.
+
+        `rights` tells what the gate's identity may do; without it a tool that needs more is called in vain.
+        """
+        self._rights = rights
+        self._may: May | None = None
         self._file = file
         self._state = state
         self._kubeconfig = kubeconfig
@@ -76,45 +85,12 @@ class ToolServers:
     def servers(self) -> tuple[ToolServer, ...]:
         """Return how each server stands; none is started. Raises StoreError."""
         if self._hub is not None:
-            return tuple(
-                ToolServer(
-                    x.name,
-                    x.state,
-                    x.verdict.standing,
-                    x.pin.digest,
-                    x.pin.lines,
-                    x.verdict.changes,
-                    x.protocol,
-                    x.error,
-                )
-                for x in self._hub.status()
-            )
+            return self._hub.status()
         return tuple(_standing(server, self._pins()) for server in self._servers().servers)
 
     async def look(self, name: str) -> ToolServer:
         """Start a server and return what it offers. Raises PilothouseError."""
-        from dataclasses import replace
-
-        from assistant.domain.toolserver import OfferedTool
-
-        hub = await self._ready([name])
-        tools = await hub.tools(name)
-        (x,) = [y for y in self.servers() if y.name == name]
-        return replace(
-            x,
-            tools=tuple(
-                OfferedTool(
-                    t.definition.name,
-                    t.name,
-                    t.kind,
-                    t.verdict.standing,
-                    t.definition.digest,
-                    t.definition.lines,
-                    t.verdict.changes,
-                )
-                for t in tools
-            ),
-        )
+        return await (await self._ready([name])).look(name)
 
     async def approve_server(self, name: str, digest: str) -> None:
         """Take a person's yes to what starts a server, as it was shown. Raises PilothouseError."""
@@ -218,10 +194,13 @@ class ToolServers:
             if self._closed:
                 raise NotAllowedError("The session is closed.", "Open it again.")
             if self._hub is None:
+                if self._rights is not None:
+                    with suppress(PilothouseError):  # then nobody is told beforehand
+                        self._may = await self._rights()
                 hub = await asyncio.to_thread(_loaded)
                 self._hub = hub(
                     self._servers(), self._pins(), self._clock, logs=self._state / "logs",
-                    kubeconfig=lambda name: self._kubeconfigs.get(name, ""),
+                    kubeconfig=lambda name: self._kubeconfigs.get(name, ""), may=self._may,
                 )  # fmt: skip
             return self._hub
 

@@ -116,7 +116,7 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
         namespace = await _namespace(settings, place, backend, info)
         workflows: list[GraphWorkflow] = []
         asking = _asking()
-        servers = tool_servers(settings, backend, asking)
+        servers = tool_servers(settings, backend, asking, namespace)
         parts = replace(_with_mind(settings, backend, store, workflows, servers, asking), propose=propose)
         if resume:
             loaded = await asyncio.to_thread(_load, settings, resume)
@@ -161,15 +161,24 @@ async def open_session(
         raise
 
 
-def tool_servers(settings: Settings, backend: Backend, asking: Asking | None) -> ToolServers:
-    """Return the MCP servers of the settings, over this gate; none is started. Without `asking`, nobody is asked."""
+def tool_servers(settings: Settings, backend: Backend, asking: Asking | None, namespace: str = "") -> ToolServers:
+    """Return the MCP servers of the settings, over this gate; none is started. Without `asking`, nobody is asked.
+
+    What the identity may do is looked up for the namespace.
+    """
+    from assistant.cluster.rights import Rights
     from assistant.session.clock import SystemClock
     from assistant.toolservers import ToolServers
 
     async def kubeconfig(name: str) -> str:
         return await backend.control.kubeconfig_for(name)
 
-    return ToolServers(settings.mcp_file, settings.state, kubeconfig, SystemClock(), asking)
+    async def rights() -> Callable[[str, str, str, str], bool | None]:
+        return Rights(namespace, await backend.client.own_rules(namespace)).may
+
+    return ToolServers(
+        settings.mcp_file, settings.state, kubeconfig, SystemClock(), asking, rights if namespace else None
+    )
 
 
 def _asking() -> Asking:

@@ -227,21 +227,43 @@ class ClusterClient:
         Asked once: what a webhook does in a dry run is its own business, so it is not asked again by itself.
         """
         url = self._base.with_path(path).with_query({"dryRun": "All"})
+        await self._put_to("PATCH", url, patch.encode(), content_type, "the dry run")
+
+    async def own_rules(self, namespace: str) -> dict[str, Any]:
+        """Return the `status` of a SelfSubjectRulesReview: what our identity may do there. Raises ClusterError.
+
+        A POST that creates nothing; the gate lets self-reviews through.
+        """
+        url = self._base.with_path("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews")
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+        data = msgspec.json.encode({**body, "spec": {"namespace": namespace}})
+        reply = await self._put_to("POST", url, data, "application/json", "what we may do")
+        try:
+            status = msgspec.json.decode(reply.data)["status"]
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise not_json(reply) from error
+        if not isinstance(status, dict):
+            raise not_json(reply, "The answer has no status.")
+        return status
+
+    async def _put_to(self, method: str, url: URL, data: bytes, content_type: str, what: str) -> Reply:
+        """Ask what changes nothing but is no GET, once."""
         headers = {"Accept": ACCEPT, "Content-Type": content_type}
         try:
             async with self._slots, asyncio.timeout(self._patience.first_byte):
                 self.requests += 1
-                async with self._open().patch(
-                    url, data=patch.encode(), headers=headers, allow_redirects=False
+                async with self._open().request(
+                    method, url, data=data, headers=headers, allow_redirects=False
                 ) as answer:
-                    data = await answer.read()
+                    reply = Reply(answer.status, answer.headers, await answer.read(), False)
         except TimeoutError as error:
-            raise ClusterError("The cluster did not answer the dry run in time.", "Try again.") from error
+            raise ClusterError(f"The cluster did not answer {what} in time.", "Try again.") from error
         except aiohttp.ClientError as error:
             text = "The connection to the gate or the cluster broke."
             raise ClusterError(text, "Try again.", detail=f"{type(error).__name__}: {error}"[:300]) from error
-        if answer.status != 200:
-            raise error_of(Reply(answer.status, answer.headers, data, False))
+        if reply.status not in (200, 201):
+            raise error_of(reply)
+        return reply
 
     async def list(self, path: str, query: Mapping[str, str] | None = None, *, told: Told | None = None) -> Listing:
         """Read a whole list in chunks, see `read_list`."""

@@ -52,7 +52,7 @@ async def hub(pair: Pair, tmp_path: Path) -> AsyncIterator[Hub]:
         logs=tmp_path / "logs", environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )  # fmt: skip
     async with asyncio.timeout(SECONDS), made:
-        made.approve_server("kube", made.status()[0].pin.digest)
+        made.approve_server("kube", made.status()[0].digest)
         tools = await made.tools("kube")
         await made.approve_tools("kube", {tool.definition.name: tool.definition.digest for tool in tools})
         yield made

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from assistant.domain.toolserver import Standing, ToolClass
+from assistant.domain.toolserver import OfferedTool, Standing, ToolClass
+from assistant.tools.mcp.access import NOTHING, Access, May, Need, checked, needs_of
 from assistant.tools.mcp.classes import class_of
 from assistant.tools.mcp.definition import Definition, define
 from assistant.tools.mcp.pins import Pins, Verdict
-from assistant.tools.mcp.servers import Server
+from assistant.tools.mcp.servers import Server, remote_host
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -32,11 +33,16 @@ _COMMON: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool of a server, with how it stands against its pin and what a call of it needs."""
+    """A tool of a server, with how it stands against its pin and what a call of it needs.
+
+    `access` is what its identity lacks for any call of it; `host` is where it is, "" for this machine.
+    """
 
     definition: Definition
     kind: ToolClass
     verdict: Verdict
+    access: Access = NOTHING
+    host: str = ""
 
     @property
     def name(self) -> str:
@@ -49,9 +55,36 @@ class Tool:
         return self.verdict.standing is Standing.APPROVED
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person has to know of it besides what the server says: sentences of ours."""
+        away = f"Over the network: what stands in the arguments of a call goes to {self.host}." if self.host else ""
+        return tuple(note for note in (away, self.access.sentence) if note)
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """Return what it says that it needs of the Kubernetes API."""
+        return needs_of(self.definition.meta)
+
+    def allowed(self, arguments: Mapping[str, Any], may: May) -> Access:
+        """Return what is lacking for a call with these arguments."""
+        takes = self.definition.parameters.get("properties")
+        named = isinstance(takes, dict) and "namespace" in takes
+        return checked(self.needs, arguments, may, may_name_namespace=named)
+
+    @property
+    def offered(self) -> OfferedTool:
+        """Return it as faces show it."""
+        return OfferedTool(
+            self.definition.name, self.name, self.kind, self.verdict.standing, self.definition.digest,
+            self.definition.lines, self.verdict.changes, self.notes,
+        )  # fmt: skip
+
+    @property
     def function(self) -> dict[str, Any]:
         """Return the definition as the chat completions protocol has it."""
         about = self.definition.told + ("" if self.kind is ToolClass.READ else " (A person is asked first.)")
+        if self.host:
+            about += f" (What you put into its arguments goes to {self.host}.)"
         function = {"name": self.name, "description": about, "parameters": self.definition.parameters}
         return {"type": "function", "function": function}
 
@@ -62,7 +95,7 @@ def defined(server: Server, listed: Sequence[types.Tool]) -> tuple[Definition, .
         define(
             server.name, tool.name, tool.description or "", tool.input_schema,
             tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else {},
-            (tool.title, tool.output_schema),
+            (tool.title, tool.output_schema), tool.meta,
         )
         for tool in listed[:MOST_TOOLS]
     ]  # fmt: skip
@@ -71,9 +104,10 @@ def defined(server: Server, listed: Sequence[types.Tool]) -> tuple[Definition, .
     return tuple(replace(each, refused=each.refused or twice) if names[each.exposed] > 1 else each for each in made)
 
 
-def judged(server: Server, definitions: Iterable[Definition], pins: Pins) -> tuple[Tool, ...]:
-    """Return the tools with their standing now. Raises StoreError."""
-    return tuple(Tool(each, class_of(server, each), pins.tool(each)) for each in definitions)
+def judged(server: Server, definitions: Iterable[Definition], pins: Pins, may: May | None = None) -> tuple[Tool, ...]:
+    """Return the tools with their standing now, and what the identity lacks for them. Raises StoreError."""
+    tools = (Tool(each, class_of(server, each), pins.tool(each), host=remote_host(server)) for each in definitions)
+    return tuple(tools if may is None else (replace(each, access=each.allowed({}, may)) for each in tools))
 
 
 def matching(tools: Iterable[Tool], words: str, most: int = MOST_TOLD) -> tuple[Tool, ...]:
@@ -81,7 +115,7 @@ def matching(tools: Iterable[Tool], words: str, most: int = MOST_TOLD) -> tuple[
 
     A word counts the more, the fewer tools have it, and three times as much in a name.
     """
-    usable = [tool for tool in tools if tool.usable]
+    usable = [tool for tool in tools if tool.usable and not tool.access.barred]
     wanted = _words(words)
     if not wanted:
         return tuple(sorted(usable, key=lambda tool: tool.name)[:most])

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -28,6 +28,8 @@ from assistant.policy.redact import redact_text
 from assistant.policy.sanitize import safe
 from assistant.tools.mcp.deadline import OutOfTimeError, within
 from assistant.tools.mcp.faults import McpCallError, McpError, McpServerError, McpUnknownOutcomeError
+from assistant.tools.mcp.listing import Listing, changed_by, listed
+from assistant.tools.mcp.questions import MOST_ROUNDS, Elicit, Exchange, Questions
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -36,17 +38,9 @@ START_SECONDS: Final = 30.0
 MOST_STARTS: Final = 4
 STARTS_WINDOW_SECONDS: Final = 120.0
 FIRST_PAUSE_SECONDS: Final = 0.5
-MOST_ROUNDS: Final = 4
-"""Of questions that a server may put before it answers one call."""
-MOST_PAGES: Final = 100
 _SESSION_GONE: Final = "Session terminated"
-_CALL: Final[TypeAdapter[types.CallToolResult | types.InputRequiredResult]] = TypeAdapter(
-    types.CallToolResult | types.InputRequiredResult
-)
 T = TypeVar("T")
 
-Elicit = Callable[[str, types.ElicitRequestParams], Awaitable[types.ElicitResult]]
-"""Answers a question of a server (its name, the question). The face that shows it must name the server."""
 Ended = Callable[[str], None]
 Transport = Callable[[Ended], "AbstractAsyncContextManager[TransportStreams]"]
 
@@ -57,12 +51,23 @@ for _name in ("mcp", "httpx2", "httpcore2"):
 
 @dataclass(frozen=True, slots=True)
 class CallNews:
-    """What is to be seen of a call under way: seconds until it is given up, and what the server says meanwhile."""
+    """What is to be seen of a call under way: seconds until it is given up, and what the server says meanwhile.
+
+    `asking`: the server waits for the person's answer to a question, and the time stands still.
+    """
 
     seconds_left: float
     progress: float | None = None
     total: float | None = None
     message: str = ""
+    asking: bool = False
+
+
+_Params = types.CallToolRequestParams | types.ReadResourceRequestParams | types.GetPromptRequestParams
+_Answer = types.CallToolResult | types.ReadResourceResult | types.GetPromptResult
+_TOOL: Final[TypeAdapter[Any]] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
+_RESOURCE: Final[TypeAdapter[Any]] = TypeAdapter(types.ReadResourceResult | types.InputRequiredResult)
+_PROMPT: Final[TypeAdapter[Any]] = TypeAdapter(types.GetPromptResult | types.InputRequiredResult)
 
 
 class _Life:
@@ -94,11 +99,11 @@ class Connection:
         self.state = ServerState.OFF
         self.error = ""
         self.protocol = ""
-        self.stale = True
-        """The server said that its tools changed, or it is another process than the one that listed them."""
+        self.stale = set(Listing)
+        """The lists of which the server said that they changed, or which another process of it made."""
         self._transport = transport
         self._clock = clock
-        self._elicit = elicit
+        self._questions = Questions(name, clock, elicit)
         self._life: _Life | None = None
         self._lock = asyncio.Lock()
         self._starts: deque[float] = deque(maxlen=MOST_STARTS)
@@ -110,30 +115,16 @@ class Connection:
         """Say whether there is no server, or it is about to go."""
         return self._life is None or self._life.ended
 
-    async def tools(self, most: int) -> tuple[list[types.Tool], bool]:
-        """Return the server's tools, at most so many, and whether that is all. Raises McpServerError."""
+    async def listed(self, what: Listing, most: int) -> tuple[list[Any], bool]:
+        """Return what the server lists, at most so many, and whether that is all. Raises McpServerError."""
         life, client = await self._alive()
-
-        async def pages() -> tuple[list[types.Tool], bool]:
-            found: list[types.Tool] = []
-            cursor: str | None = None
-            seen: set[str] = set()
-            for _ in range(MOST_PAGES):
-                page = await client.list_tools(cursor=cursor)
-                found.extend(page.tools)
-                cursor = page.next_cursor
-                if cursor is None or len(found) > most or cursor in seen:
-                    return found[:most], cursor is None and len(found) <= most
-                seen.add(cursor)
-            return found[:most], False
-
-        self.stale = False
+        self.stale.discard(what)
         try:
-            return await self._bounded(life, START_SECONDS, pages())
+            return await self._bounded(life, START_SECONDS, listed(client, what, most))
         except McpError as error:
-            self.stale = True
+            self.stale.add(what)
             raise McpServerError(
-                f"MCP server {self.name} does not list its tools.", error.hint, detail=error.detail
+                f"MCP server {self.name} does not list its {what.words}.", error.hint, detail=error.detail
             ) from error
 
     async def call(
@@ -144,13 +135,38 @@ class Connection:
         Cancelling the caller, and the end of the time, tell the server to stop. Raises McpCallError where the server
         refused it, McpUnknownOutcomeError where nobody knows what came of it, McpServerError where it was not made.
         """
+        params = types.CallToolRequestParams(name=tool, arguments=arguments)
+        result: types.CallToolResult = await self._exchanged(types.CallToolRequest, params, _TOOL, seconds, watch)
+        return result
+
+    async def read(
+        self, uri: str, seconds: float, watch: Callable[[CallNews], None] | None = None
+    ) -> types.ReadResourceResult:
+        """Read one resource, as `call` does with a tool."""
+        params = types.ReadResourceRequestParams(uri=uri)
+        result: types.ReadResourceResult = await self._exchanged(
+            types.ReadResourceRequest, params, _RESOURCE, seconds, watch
+        )
+        return result
+
+    async def prompt(
+        self, name: str, values: dict[str, str], seconds: float, watch: Callable[[CallNews], None] | None = None
+    ) -> types.GetPromptResult:
+        """Get one prompt with its values filled in, as `call` does with a tool."""
+        params = types.GetPromptRequestParams(name=name, arguments=values or None)
+        result: types.GetPromptResult = await self._exchanged(types.GetPromptRequest, params, _PROMPT, seconds, watch)
+        return result
+
+    async def _exchanged(
+        self, kind: Callable[..., Any], params: _Params, adapter: TypeAdapter[Any], seconds: float,
+        watch: Callable[[CallNews], None] | None,
+    ) -> Any:  # fmt: skip
         life, client = await self._alive()
         news = CallNews(seconds)
 
         def show(**changed: Any) -> None:
             nonlocal news
-            fields = {name: getattr(news, name) for name in CallNews.__slots__}
-            news = CallNews(**{**fields, **changed})
+            news = replace(news, **changed)
             if watch is not None:
                 watch(news)
 
@@ -158,34 +174,41 @@ class Connection:
             text = safe(redact_text((message or "")[:300])[0], multiline=False)
             show(progress=done, total=total, message=text)
 
-        work = self._one(client, tool, arguments, progress)
-        return await self._bounded(life, seconds, work, lambda left: show(seconds_left=left))
+        with self._questions.during(lambda: show(asking=exchange.hold.active)) as exchange:
+            work = self._rounds(client, kind, params, adapter, progress, exchange)
+            return await self._bounded(life, seconds, work, lambda left: show(seconds_left=left), exchange)
 
-    async def _one(self, client: Client, tool: str, arguments: dict[str, Any], progress: Any) -> types.CallToolResult:
-        # Not client.call_tool: that makes a call again on some errors, and runs a server's patterns over its results.
+    async def _rounds(
+        self, client: Client, kind: Callable[..., Any], params: _Params, adapter: TypeAdapter[Any], progress: Any,
+        exchange: Exchange,
+    ) -> _Answer:  # fmt: skip
+        # Not the client's own methods: they repeat a call on some errors, and run a server's patterns over its results.
         session = client.session
-        asked = types.CallToolRequestParams(name=tool, arguments=arguments)
         for _ in range(MOST_ROUNDS):
-            result = await session.send_request(types.CallToolRequest(params=asked), _CALL, progress_callback=progress)
-            if isinstance(result, types.CallToolResult):
+            result: _Answer | types.InputRequiredResult
+            result = await session.send_request(kind(params=params), adapter, progress_callback=progress)
+            if not isinstance(result, types.InputRequiredResult):
                 return result
             answers: dict[str, types.InputResponse] = {}
             for key, question in (result.input_requests or {}).items():
+                if isinstance(question, types.ElicitRequest):
+                    answers[key] = await self._questions.put(question.params, exchange)
+                    continue
                 context = ClientRequestContext(session=session, request_id=key)
                 answer = await session.dispatch_input_request(context, question)
                 if isinstance(answer, types.ErrorData):
                     raise MCPError.from_error_data(answer)
                 answers[key] = answer
-            asked = types.CallToolRequestParams(
-                name=tool, arguments=arguments, input_responses=answers or None, request_state=result.request_state
-            )
-        raise McpCallError(f"MCP server {self.name} asks again and again instead of answering.", "Try another tool.")
+            again = {"input_responses": answers or None, "request_state": result.request_state}
+            params = params.model_copy(update=again)
+        raise McpCallError(f"MCP server {self.name} asks again and again instead of answering.", "Try something else.")
 
     async def _bounded(
-        self, life: _Life, seconds: float, work: Coroutine[Any, Any, T], left: Callable[[float], None] | None = None
-    ) -> T:
+        self, life: _Life, seconds: float, work: Coroutine[Any, Any, T], left: Callable[[float], None] | None = None,
+        exchange: Exchange | None = None,
+    ) -> T:  # fmt: skip
         try:
-            return await within(self._clock, seconds, work, left)
+            return await within(self._clock, seconds, work, left, exchange.hold if exchange else None)
         except OutOfTimeError as error:
             raise McpUnknownOutcomeError(
                 f"MCP server {self.name} did not answer within {seconds:g} seconds.",
@@ -249,7 +272,7 @@ class Connection:
 
     def _start(self) -> _Life:
         self._starts.append(self._clock.monotonic())
-        self.state, self.stale = ServerState.STARTING, True
+        self.state, self.stale = ServerState.STARTING, set(Listing)
         life = self._life = _Life()
         life.ready.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         life.task = asyncio.create_task(self._own(life), name=f"mcp {self.name}")
@@ -272,16 +295,16 @@ class Connection:
             life.end(_reason(error))
         finally:
             life.end("it was stopped")
+            self._questions.end()
             self._ended(life)
 
     def _client(self, life: _Life) -> Client:
         async def notified(message: object) -> None:
-            if isinstance(message, types.ToolListChangedNotification):
-                # Only noted: a server that says it a thousand times a second causes no work.
-                self.stale = True
+            # Only noted: a server that says it a thousand times a second causes no work.
+            self.stale |= changed_by(message)
 
         async def elicited(context: object, params: types.ElicitRequestParams) -> types.ElicitResult:
-            return await self._elicit(self.name, params)
+            return await self._questions.put(params)
 
         return Client(
             self._transport(life.end), message_handler=notified, elicitation_callback=elicited, cache=None,

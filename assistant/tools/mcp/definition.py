@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from assistant.domain.canonical import sha256
@@ -19,6 +20,7 @@ LONGEST_EXPOSED: Final = 64
 LONGEST_NAME: Final = 128
 LONGEST_DESCRIPTION: Final = 8_000
 LARGEST_SCHEMA: Final = 32_000
+LARGEST_META: Final = 16_000
 DEEPEST_SCHEMA: Final = 24
 TOLD_DESCRIPTION: Final = 600
 """Of a description as a model sees it; a person sees all of it."""
@@ -38,6 +40,7 @@ class Definition:
     schema: str
     annotations: str
     refused: str = ""
+    meta: str = ""
 
     @property
     def exposed(self) -> str:
@@ -47,7 +50,7 @@ class Definition:
     @property
     def digest(self) -> str:
         """Return the hash that an approval is bound to."""
-        return sha256([self.server, self.name, self.description, self.schema, self.annotations])
+        return _digest(self)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -70,22 +73,38 @@ class Definition:
     @property
     def lines(self) -> tuple[str, ...]:
         """Return everything that an approval covers, one fact a line, safe to show."""
-        pretty = json.dumps(json.loads(self.schema), indent=1, ensure_ascii=False, sort_keys=True)
-        said = json.dumps(json.loads(self.annotations), ensure_ascii=False, sort_keys=True)
-        return (
-            f"tool: {safe(self.name)}",
-            *(f"says: {line}" for line in safe(self.description).split("\n")),
-            f"hints: {safe(said)}",
-            *(f"takes: {safe(line)}" for line in pretty.split("\n")),
-        )
+        return _lines(self)
+
+
+@lru_cache(maxsize=2048)  # asked for each tool of a list, before each call
+def _digest(each: Definition) -> str:
+    return sha256([each.server, each.name, each.description, each.schema, each.annotations, each.meta])
+
+
+@lru_cache(maxsize=2048)
+def _lines(each: Definition) -> tuple[str, ...]:
+    said = json.dumps(json.loads(each.annotations), ensure_ascii=False, sort_keys=True)
+    return (
+        f"tool: {safe(each.name)}",
+        *(f"says: {line}" for line in safe(each.description).split("\n")),
+        f"hints: {safe(said)}",
+        *(f"takes: {safe(line)}" for line in _pretty(each.schema)),
+        *(f"meta: {safe(line)}" for line in (_pretty(each.meta) if each.meta else ())),
+    )
+
+
+def _pretty(text: str) -> list[str]:
+    return json.dumps(json.loads(text), indent=1, ensure_ascii=False, sort_keys=True).split("\n")
 
 
 def define(
-    server: str, name: str, description: str, schema: Any, annotations: Mapping[str, Any], more: Sequence[Any] = ()
-) -> Definition:
+    server: str, name: str, description: str, schema: Any, annotations: Mapping[str, Any], more: Sequence[Any] = (),
+    meta: Mapping[str, Any] | None = None,
+) -> Definition:  # fmt: skip
     """Return a definition within bounds. What exceeds one is refused, and cut so that it can still be named.
 
-    `more` is what else stands in the definition (title, output schema): part of the digest, by hash.
+    `more` is what else stands in the definition (title, output schema): part of the digest, by hash. `meta` is its
+    `_meta`, which may say what the tool needs.
     """
     refused, said, name, description = "", dict(annotations), _whole(name), _whole(description)
     if _depth(list(more)) > DEEPEST_SCHEMA:
@@ -110,7 +129,10 @@ def define(
     hints = _json(said) if _depth(said) <= DEEPEST_SCHEMA else "{}"
     if len(hints) > LARGEST_SCHEMA:
         refused, hints = refused or "its annotations are too large", "{}"
-    return Definition(server, name[:LONGEST_NAME], description[:LONGEST_DESCRIPTION], shown, hints, refused)
+    about = "" if not meta else _json(dict(meta)) if _depth(dict(meta)) <= DEEPEST_SCHEMA else "{" * LARGEST_META
+    if len(about) >= LARGEST_META:
+        refused, about = refused or f"its _meta is larger than {LARGEST_META // 1000} kB, or nested too deep", ""
+    return Definition(server, name[:LONGEST_NAME], description[:LONGEST_DESCRIPTION], shown, hints, refused, about)
 
 
 def exposed_name(server: str, tool: str) -> str:

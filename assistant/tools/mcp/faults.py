@@ -40,3 +40,15 @@ class McpNotApprovedError(McpError):
     """A person has not approved this server, this tool, or this call as it is now."""
 
     code = "mcp-not-approved"
+
+
+class McpAccessError(McpError):
+    """The identity that the cluster is asked with may not do what a tool needs. Nothing was sent."""
+
+    code = "mcp-access"
+
+
+class McpQuestionError(McpError):
+    """A server asks what a person cannot, or must not, be asked. The server gets a no."""
+
+    code = "mcp-question"

@@ -8,29 +8,32 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from mcp_types import ElicitRequestParams, ElicitResult
-
-from assistant.domain.canonical import canonical, sha256
+from assistant.domain.canonical import sha256
 from assistant.domain.ports import Clock
-from assistant.domain.toolserver import ServerState, Standing, ToolClass
+from assistant.domain.toolserver import ServerPrompt, ServerResource, ServerState, Standing, ToolClass, ToolServer
 from assistant.errors import PilothouseError
-from assistant.policy.redact import has_placeholder
 from assistant.policy.sanitize import safe
+from assistant.tools.mcp.access import NOTHING, May
 from assistant.tools.mcp.catalog import MOST_TOLD, MOST_TOOLS, Tool, defined, judged, matching
-from assistant.tools.mcp.connection import CallNews, Connection, Elicit, Ended
+from assistant.tools.mcp.connection import CallNews, Connection, Ended, shown
 from assistant.tools.mcp.definition import Definition
 from assistant.tools.mcp.environment import launch
-from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError
+from assistant.tools.mcp.faults import McpAccessError, McpCallError, McpNotApprovedError
 from assistant.tools.mcp.http import endpoint
-from assistant.tools.mcp.pins import Pin, Pins, Verdict, pin_of
-from assistant.tools.mcp.result import Outcome, outcome_of
+from assistant.tools.mcp.listing import Listing
+from assistant.tools.mcp.offered import MOST_PROMPTS, MOST_RESOURCES, MOST_TEMPLATES, prompts_of, readable, resources_of
+from assistant.tools.mcp.pins import Pin, Pins, pin_of
+from assistant.tools.mcp.questions import Elicit, decline
+from assistant.tools.mcp.request import Request, check_standing, sendable
+from assistant.tools.mcp.result import Outcome, outcome_of, prompt_outcome, read_outcome
 from assistant.tools.mcp.servers import Server, Servers
 from assistant.tools.mcp.stdio import StderrLog, child
 from assistant.tools.mcp.warden import Warden
@@ -42,51 +45,8 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS: Final = 60.0
 """How long a list of tools is believed of a server that does not say when it changes."""
-LARGEST_ARGUMENTS: Final = 200_000
 MOST_AT_ONCE: Final = 8
 """Calls to one server at the same time; further ones wait."""
-
-
-async def decline(server: str, question: ElicitRequestParams) -> ElicitResult:
-    """Answer a server's question where nobody is asked: no."""
-    return ElicitResult(action="decline")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """One server as a screen shows it. `error` is why it last ended; `left_out` says that it has too many tools."""
-
-    name: str
-    state: ServerState
-    pin: Pin
-    verdict: Verdict
-    protocol: str
-    error: str
-    log: Path | None
-    tools: int = 0
-    left_out: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A call that could be made. What is not a read needs `digest` as consent, from whoever was shown `lines`."""
-
-    server: str
-    tool: Tool
-    arguments: Mapping[str, Any]
-    digest: str
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """Return what a person has to see before a yes: server, tool, what it says of itself, all arguments."""
-        shown = json.dumps(dict(self.arguments), indent=2, ensure_ascii=False, sort_keys=True)
-        hints = ", ".join(f"{key} {value}".lower() for key, value in self.tool.definition.hints.items())
-        return (
-            f"server: {self.server}",
-            f"tool: {safe(self.tool.definition.name, multiline=False)}",
-            f"it says of itself: {hints or 'nothing'}",
-            *safe(shown).split("\n"),
-        )
 
 
 @dataclass(slots=True)
@@ -96,10 +56,12 @@ class _Entry:
     log: StderrLog | None
     slots: asyncio.Semaphore
     definitions: tuple[Definition, ...] = ()
-    left_out: bool = False
+    resources: tuple[ServerResource, ...] = ()
+    prompts: tuple[ServerPrompt, ...] = ()
+    whole: dict[Listing, bool] = field(default_factory=dict)
     kubeconfig: str = ""
-    listed_at: float | None = None
-    listing: asyncio.Lock | None = None
+    listed_at: dict[Listing, float] = field(default_factory=dict)
+    locks: dict[Listing, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
 
 class Hub:
@@ -108,11 +70,15 @@ class Hub:
     def __init__(
         self, servers: Servers, pins: Pins, clock: Clock, *, kubeconfig: Callable[[str], str], logs: Path,
         elicit: Elicit = decline, environ: Mapping[str, str] | None = None, warden: Warden | None = None,
+        may: May | None = None,
     ) -> None:  # fmt: skip
         """Keep what servers are started with; none is yet.
 
-        `kubeconfig` returns a server's guarded kubeconfig by its name, "" without a gate.
+        `kubeconfig` returns a server's guarded kubeconfig by its name, "" without a gate. `elicit` answers what servers
+        ask the person (`elicitation.answering` makes one). `may` says what the identity may do in the cluster; without
+        it, nobody is told before a call that it cannot succeed.
         """
+        self._may = may
         self._pins = pins
         self._clock = clock
         self._kubeconfig = kubeconfig
@@ -140,16 +106,27 @@ class Hub:
         finally:
             self._warden.close()
 
-    def status(self) -> tuple[ServerStatus, ...]:
-        """Return how each server stands, without starting any. Raises StoreError."""
+    def status(self) -> tuple[ToolServer, ...]:
+        """Return how each server stands and what it listed last, without starting any. Raises StoreError."""
         return tuple(self._status(entry) for entry in self._entries.values())
 
-    def _status(self, entry: _Entry) -> ServerStatus:
-        pin = self._pin(entry)
-        link = entry.connection
-        return ServerStatus(
-            entry.server.name, link.state, pin, self._pins.server(entry.server.name, pin), link.protocol, link.error,
-            entry.log.path if entry.log else None, len(entry.definitions), entry.left_out,
+    async def look(self, name: str) -> ToolServer:
+        """Start a server where it does not run, list all that it offers, and return it.
+
+        Raises McpNotApprovedError, McpServerError.
+        """
+        entry = self._entry(name)
+        lists = (Listing.TOOLS, Listing.RESOURCES, Listing.PROMPTS)
+        await asyncio.gather(*(self._fresh(entry, what) for what in lists))
+        return self._status(entry)
+
+    def _status(self, entry: _Entry) -> ToolServer:
+        pin, link, name = self._pin(entry), entry.connection, entry.server.name
+        verdict = self._pins.server(name, pin)
+        return ToolServer(
+            name, link.state, verdict.standing, pin.digest, pin.lines, verdict.changes, link.protocol, link.error,
+            str(entry.log.path) if entry.log else "", tuple(tool.offered for tool in self._judged(entry)),
+            not all(entry.whole.values()), entry.prompts, entry.resources,
         )  # fmt: skip
 
     def approve_server(self, name: str, digest: str) -> None:
@@ -178,7 +155,57 @@ class Hub:
         """Return a server's tools, approved or not; starts it. Raises McpNotApprovedError, McpServerError."""
         entry = self._entry(name)
         await self._fresh(entry)
-        return judged(entry.server, entry.definitions, self._pins)
+        return self._judged(entry)
+
+    async def resources(self, name: str) -> tuple[ServerResource, ...]:
+        """Return the texts that a server offers, templates after them; starts it.
+
+        Raises McpNotApprovedError, McpServerError.
+        """
+        entry = self._entry(name)
+        await self._fresh(entry, Listing.RESOURCES)
+        return entry.resources
+
+    async def prompts(self, name: str) -> tuple[ServerPrompt, ...]:
+        """Return the questions that a server offers to ask; starts it. Raises McpNotApprovedError, McpServerError."""
+        entry = self._entry(name)
+        await self._fresh(entry, Listing.PROMPTS)
+        return entry.prompts
+
+    async def read(self, name: str, uri: str, watch: Callable[[CallNews], None] | None = None) -> Outcome:
+        """Read one text: one that the server lists, or that fits a template of it.
+
+        Raises McpCallError for another one, and what `call` raises.
+        """
+        entry = self._entry(name)
+        if not readable(uri, await self.resources(name)):
+            raise McpCallError(f"MCP server {name} offers no resource {shown(uri)[:80]!r}.", "Take one that it lists.")
+        sendable({"uri": uri})
+        async with entry.slots:
+            result = await entry.connection.read(uri, entry.server.timeout_seconds, watch)
+        return await asyncio.to_thread(read_outcome, name, uri, result)
+
+    async def prompt(
+        self, name: str, prompt: str, values: Mapping[str, str], watch: Callable[[CallNews], None] | None = None
+    ) -> Outcome:
+        """Return what a server's prompt says with these values; whether it is then asked is the person's to decide.
+
+        Raises McpCallError for a prompt that is not there or values that it does not take, and what `call` raises.
+        """
+        entry = self._entry(name)
+        found = next((each for each in await self.prompts(name) if each.name == prompt), None)
+        if found is None:
+            raise McpCallError(f"MCP server {name} has no prompt {shown(prompt)[:80]!r}.", "Take one that it lists.")
+        given = {key: value for key, value in values.items() if value}
+        missing = [key for key in found.arguments[: found.needed] if key not in given]
+        if missing or given.keys() - set(found.arguments) or not all(isinstance(each, str) for each in given.values()):
+            wants = ", ".join(found.arguments) or "nothing"
+            said = f"needs {', '.join(missing)}" if missing else f"takes {wants}, as texts"
+            raise McpCallError(f"The prompt {prompt} of MCP server {name} {said}.", f"It takes {wants}.")
+        sendable(given)
+        async with entry.slots:
+            result = await entry.connection.prompt(prompt, given, entry.server.timeout_seconds, watch)
+        return await asyncio.to_thread(prompt_outcome, name, prompt, given, result)
 
     async def search(self, words: str, most: int = MOST_TOLD) -> tuple[Tool, ...]:
         """Return the usable tools of all approved servers that fit best. A server that fails has none."""
@@ -196,7 +223,7 @@ class Hub:
         """Return what a call of `server__tool` would be, and needs. Nothing is sent.
 
         Raises McpCallError for a tool that is not there or arguments that cannot be sent, McpNotApprovedError for one
-        that nobody has approved as it is, McpServerError.
+        that nobody has approved as it is, McpAccessError where the identity may not do what it needs, McpServerError.
         """
         server = name.partition("__")[0]
         if server not in self._entries:
@@ -205,8 +232,14 @@ class Hub:
         tool = next((each for each in await self.tools(server) if each.name == name), None)
         if tool is None:
             raise McpCallError(f"There is no tool {safe(name[:80], multiline=False)!r}.", "Search for one.")
-        _check_standing(tool)
-        text = _checked(arguments)
+        check_standing(tool)
+        text = sendable(arguments)
+        access = tool.allowed(arguments, self._may) if self._may else NOTHING
+        if access.barred:
+            raise McpAccessError(
+                f"Tool {tool.name} needs what this identity may not do: {', '.join(access.lacking)}.",
+                "It was not called. Look another way, or ask for that access.",
+            )
         digest = sha256([self._pin(entry).digest, tool.definition.digest, text, secrets.token_hex(8)])
         return Request(server, tool, json.loads(text), digest)
 
@@ -232,7 +265,7 @@ class Hub:
                 raise McpNotApprovedError(
                     f"Tool {request.tool.name} has changed since the call was prepared.", "Look at the change first."
                 )
-            _check_standing(now)
+            check_standing(now)
             if now.kind is not request.tool.kind:
                 raise McpNotApprovedError(f"Tool {request.tool.name} needs an approval now.", "Prepare the call anew.")
             if request.digest in self._used:
@@ -253,23 +286,39 @@ class Hub:
             raise McpCallError(f"There is no MCP server {safe(name[:40], multiline=False)!r}.", f"There are: {known}.")
         return self._entries[name]
 
-    async def _fresh(self, entry: _Entry) -> None:
-        """List the tools anew where they may have changed: at most once a call, however often the server says so."""
+    def _judged(self, entry: _Entry) -> tuple[Tool, ...]:
+        return judged(entry.server, entry.definitions, self._pins, self._may)
+
+    async def _fresh(self, entry: _Entry, what: Listing = Listing.TOOLS) -> None:
+        """List anew what may have changed: at most once a call, however often the server says so."""
         self._check_server(entry)
-        running = entry.connection.state is ServerState.READY
+        link, running = entry.connection, entry.connection.state is ServerState.READY
         if entry.log is not None and running and entry.kubeconfig != self._kubeconfig(entry.server.name):
             # The gate was started anew: what the child was given opens nothing any more.
-            entry.connection.renew("the gate was started anew")
-        entry.listing = entry.listing or asyncio.Lock()
-        async with entry.listing:
+            link.renew("the gate was started anew")
+        async with entry.locks[what]:
             now = self._clock.monotonic()
-            ready = entry.connection.state is ServerState.READY and not entry.connection.ended
-            young = entry.listed_at is not None and now - entry.listed_at < FRESH_SECONDS
-            if young and ready and not entry.connection.stale:
-                return
-            listed, whole = await entry.connection.tools(MOST_TOOLS)
-            entry.definitions, entry.left_out = defined(entry.server, listed), not whole
-            entry.listed_at = self._clock.monotonic()
+            ready = link.state is ServerState.READY and not link.ended
+            young = what in entry.listed_at and now - entry.listed_at[what] < FRESH_SECONDS
+            if not (young and ready and what not in link.stale):
+                await self._list(entry, what)
+                entry.listed_at[what] = self._clock.monotonic()
+
+    async def _list(self, entry: _Entry, what: Listing) -> None:
+        link = entry.connection
+        if what is Listing.TOOLS:
+            listed, whole = await link.listed(what, MOST_TOOLS)
+            entry.definitions = defined(entry.server, listed)
+        elif what is Listing.PROMPTS:
+            listed, whole = await link.listed(what, MOST_PROMPTS)
+            entry.prompts, usable = prompts_of(listed)
+            whole = whole and usable
+        else:
+            listed, whole = await link.listed(Listing.RESOURCES, MOST_RESOURCES)
+            templates, rest = await link.listed(Listing.TEMPLATES, MOST_TEMPLATES)
+            entry.resources, usable = resources_of(listed, templates)
+            whole = whole and rest and usable
+        entry.whole[what] = whole
 
     def _check_server(self, entry: _Entry) -> None:
         name = entry.server.name
@@ -292,32 +341,3 @@ class Hub:
         if log is None:
             return endpoint(given)
         return child(given, log, ended, self._warden)
-
-
-def _check_standing(tool: Tool) -> None:
-    if tool.usable:
-        return
-    why = {
-        Standing.NEW: "has not been approved",
-        Standing.CHANGED: "is not what was approved",
-        Standing.REFUSED: "cannot be used",
-    }[tool.verdict.standing]
-    raise McpNotApprovedError(
-        f"Tool {tool.name} {why}.", "Look at it among the MCP servers.", detail="\n".join(tool.verdict.changes)
-    )
-
-
-def _checked(arguments: Mapping[str, Any]) -> str:
-    try:
-        text = canonical(dict(arguments)).decode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise McpCallError(
-            "The arguments are no JSON object.", "Give plain values.", detail=str(error)[:200]
-        ) from error
-    if len(text) > LARGEST_ARGUMENTS:
-        raise McpCallError(f"The arguments are larger than {LARGEST_ARGUMENTS // 1000} kB.", "Ask for less at once.")
-    if has_placeholder(text):
-        raise McpCallError(
-            "The arguments hold a value that was taken out of a text as a secret.", "Name where it stands instead."
-        )
-    return text

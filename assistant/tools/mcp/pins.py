@@ -24,7 +24,7 @@ from assistant.tools.mcp.classes import profile_of
 from assistant.tools.mcp.definition import Definition, compared
 from assistant.tools.mcp.environment import program_of
 from assistant.tools.mcp.private import write_private
-from assistant.tools.mcp.servers import Server, fingerprint
+from assistant.tools.mcp.servers import Server, fingerprint, remote_host
 
 FILE: Final = "mcp-pins.json"
 LARGEST_PROGRAM: Final = 300_000_000
@@ -57,6 +57,8 @@ def pin_of(server: Server, environ: Mapping[str, str] | None = None) -> Pin:
     lines = [f"server: {server.name}"]
     if server.url:
         lines.append(f"address: {server.url}")
+        host = remote_host(server)
+        lines.append(f"sends: what stands in calls, over the network to {host}" if host else "sends: nowhere else")
         lines += [f"header: {key} = #{fingerprint(value)}" for key, value in server.headers]
     else:
         lines.append(f"command: {server.command}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,19 +45,57 @@ class Outcome:
 def request_line(server: str, tool: str, arguments: Mapping[str, Any]) -> str:
     """Return `mcp SERVER TOOL ARGS`, without secrets, on one line."""
     clean, _ = redact_object(dict(arguments))
-    shown = redact_text(canonical(clean).decode(errors="replace"))[0]
-    if len(shown) > LONGEST_REQUEST:
-        shown = shown[:LONGEST_REQUEST] + "…"
-    return safe(f"mcp {server} {tool} {shown}", multiline=False)
+    return _request(server, tool, canonical(clean).decode(errors="replace"))
 
 
 def outcome_of(server: str, tool: str, arguments: Mapping[str, Any], result: types.CallToolResult) -> Outcome:
     """Return what a call came to, of whatever the server sent."""
+    request = request_line(server, tool, arguments)
+    return _outcome(request, result.content, result.structured_content, ok=not result.is_error)
+
+
+def read_outcome(server: str, uri: str, result: types.ReadResourceResult) -> Outcome:
+    """Return what a resource says: `mcp SERVER resource URI`."""
+    parts: list[types.ContentBlock] = []
+    for each in result.contents:
+        if isinstance(each, types.TextResourceContents) and each.uri == uri:
+            parts.append(types.TextContent(text=each.text))
+        else:
+            parts.append(types.EmbeddedResource(resource=each))
+    return _outcome(_request(server, "resource", uri), parts)
+
+
+def prompt_outcome(server: str, name: str, values: Mapping[str, str], result: types.GetPromptResult) -> Outcome:
+    """Return what a prompt says with its values filled in: `mcp SERVER prompt NAME VALUES`.
+
+    Who is to have said what is told only where that is not the person alone.
+    """
+    mixed = {each.role for each in result.messages} != {"user"}
+    parts: list[types.ContentBlock] = []
+    for each in result.messages:
+        content = each.content
+        if mixed and isinstance(content, types.TextContent):
+            content = types.TextContent(text=f"{each.role}: {content.text}")
+        parts.append(content)
+    request = _request(server, "prompt", f"{name} {canonical(dict(values)).decode(errors='replace')}")
+    return _outcome(request, parts)
+
+
+def _request(server: str, what: str, about: str) -> str:
+    shown = redact_text(about)[0]
+    if len(shown) > LONGEST_REQUEST:
+        shown = shown[:LONGEST_REQUEST] + "…"
+    return safe(f"mcp {server} {what} {shown}", multiline=False)
+
+
+def _outcome(
+    request: str, content: Sequence[types.ContentBlock], structured: Any = None, *, ok: bool = True
+) -> Outcome:
     texts: list[str] = []
     raw: list[str] = []
     notes: list[str] = []
     redactions = 0
-    for part in result.content[:MOST_PARTS]:
+    for part in content[:MOST_PARTS]:
         text, note = _part(part)
         if note:
             notes.append(note)
@@ -66,9 +104,8 @@ def outcome_of(server: str, tool: str, arguments: Mapping[str, Any], result: typ
             clean, count = _clean(text)
             texts.append(clean)
             redactions += count
-    if len(result.content) > MOST_PARTS:
-        notes.append(f"{len(result.content) - MOST_PARTS} more parts were left out")
-    structured = result.structured_content
+    if len(content) > MOST_PARTS:
+        notes.append(f"{len(content) - MOST_PARTS} more parts were left out")
     if structured is not None and not _repeated(structured, raw):
         clean, count = _structure(structured)
         texts.append(clean)
@@ -81,8 +118,7 @@ def outcome_of(server: str, tool: str, arguments: Mapping[str, Any], result: typ
     notes = [safe(note, multiline=False) for note in notes]
     if not body:
         body = "; ".join(notes) or "(nothing)"
-    citation = Citation(request_line(server, tool, arguments), _quote(body), body)
-    return Outcome(not result.is_error, citation, tuple(notes), redactions)
+    return Outcome(ok, Citation(request, _quote(body), body), tuple(notes), redactions)
 
 
 def _part(part: types.ContentBlock) -> tuple[str, str]:

@@ -34,6 +34,7 @@ _STDIO: Final = frozenset({"command", "args", "env", "cwd"})
 _HTTP: Final = frozenset({"url", "headers"})
 _OURS: Final = frozenset({"reads", "profile", "timeoutSeconds"})
 _IGNORED: Final = frozenset({"type", "transport", "disabled", "description"})
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 KUBECONFIG_FLAGS: Final = ("--kubeconfig", "-kubeconfig")
 _AROUND_THE_GATE: Final = frozenset({"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBERNETES_MASTER"})
 """With these a client library finds a cluster by itself, whatever kubeconfig it is given."""
@@ -255,8 +256,14 @@ def _check_url(server: Server) -> None:
         raise McpConfigError(f"{server.place}.url is no http address.", "Write https://HOST/PATH.")
     if parts.username or parts.password:
         raise McpConfigError(f"{server.place}.url holds a credential.", "Put it into headers, as ${NAME}.")
-    if parts.scheme == "http" and host not in ("127.0.0.1", "localhost", "::1"):
+    if parts.scheme == "http" and host not in _THIS_MACHINE:
         raise McpConfigError(f"{server.place}.url is not encrypted.", "Use https; http is for this machine only.")
+
+
+def remote_host(server: Server) -> str:
+    """Return the host of a server that is not on this machine, "" for one that is."""
+    host = urlsplit(server.url).hostname or "" if server.url else ""
+    return "" if host in _THIS_MACHINE else host
 
 
 def _values(server: Server) -> list[tuple[str, str]]:

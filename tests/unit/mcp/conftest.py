@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from assistant.tools.mcp.connection import Elicit
-from assistant.tools.mcp.hub import Hub, decline
+from assistant.tools.mcp.hub import Hub
 from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.questions import Elicit, decline
 from assistant.tools.mcp.result import Outcome
 from assistant.tools.mcp.servers import Server, Servers
 from assistant.tools.mcp.warden import Warden
@@ -60,10 +60,14 @@ class Desk:
     def calls(self, name: str) -> int:
         return sum("call" in entry for entry in self.journal(name))
 
+    def log(self, name: str) -> Path:
+        """Where the standard error of a server is kept."""
+        return Path(next(each.log for each in self.hub.status() if each.name == name))
+
     async def approve(self, name: str) -> None:
         """Approve a server and every tool of it that can be used."""
         status = next(each for each in self.hub.status() if each.name == name)
-        self.hub.approve_server(name, status.pin.digest)
+        self.hub.approve_server(name, status.digest)
         tools = [tool.definition for tool in await self.hub.tools(name)]
         await self.hub.approve_tools(name, {each.name: each.digest for each in tools if not each.refused})
 

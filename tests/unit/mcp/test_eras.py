@@ -167,7 +167,7 @@ async def test_an_older_server_that_forgot_the_session_is_greeted_anew(desks: De
 
 async def test_nobody_at_the_address_is_said(desks: Desks) -> None:
     async with desks(Server("far", url="http://127.0.0.1:9/mcp")) as desk:
-        desk.hub.approve_server("far", desk.hub.status()[0].pin.digest)
+        desk.hub.approve_server("far", desk.hub.status()[0].digest)
         with pytest.raises((McpServerError, McpUnknownOutcomeError)) as caught:
             await desk.hub.tools("far")
         assert "cannot be started" in caught.value.meaning

@@ -87,13 +87,12 @@ async def test_the_reason_of_a_crash_is_told_without_its_secret(desks: Desks) ->
         await desk.approve("bad")
         with pytest.raises(McpUnknownOutcomeError) as caught:
             await desk.call("bad__echo")
-        status = desk.hub.status()[0]
         assert "out of luck" in caught.value.meaning
         assert "hunter2" not in caught.value.meaning
-        assert status.log is not None
-        assert "out of luck" in status.log.read_text()
-        assert "hunter2" not in status.log.read_text()
-        assert status.log.stat().st_mode & 0o777 == 0o600
+        log = desk.log("bad")
+        assert "out of luck" in log.read_text()
+        assert "hunter2" not in log.read_text()
+        assert log.stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_server_that_died_is_started_again_for_the_next_call(desks: Desks) -> None:
@@ -111,7 +110,7 @@ async def test_a_server_that_died_is_started_again_for_the_next_call(desks: Desk
 
 async def test_a_server_that_cannot_start_is_tried_a_few_times_only(desks: Desks) -> None:
     async with desks(bad={"fault": "crash-at-start"}, good={}) as desk:
-        desk.hub.approve_server("bad", desk.hub.status()[0].pin.digest)
+        desk.hub.approve_server("bad", desk.hub.status()[0].digest)
         said: list[str] = []
         for _ in range(6):
             task = asyncio.create_task(desk.hub.tools("bad"))
@@ -130,7 +129,7 @@ async def test_a_program_that_is_not_there_is_named(desks: Desks) -> None:
     from assistant.tools.mcp.servers import Server
 
     async with desks(Server("none", "no-such-program-here", source="mcp.json")) as desk:
-        desk.hub.approve_server("none", desk.hub.status()[0].pin.digest)
+        desk.hub.approve_server("none", desk.hub.status()[0].digest)
         with pytest.raises(McpServerError, match="not there"):
             await desk.hub.tools("none")
 
@@ -180,7 +179,7 @@ async def test_a_person_who_stops_does_not_wait_and_the_server_hears_of_it(desks
 
 async def test_a_server_that_says_nothing_at_the_start_is_ended(desks: Desks) -> None:
     async with desks(bad={"fault": "silent"}) as desk:
-        desk.hub.approve_server("bad", desk.hub.status()[0].pin.digest)
+        desk.hub.approve_server("bad", desk.hub.status()[0].digest)
         task = asyncio.create_task(desk.hub.tools("bad"))
         while not desk.groups:  # noqa: ASYNC110 - the hub's own callback
             await asyncio.sleep(0)
@@ -208,8 +207,7 @@ async def test_a_flood_on_standard_error_is_kept_in_bounds_with_its_last_words(d
     async with desks(bad={"fault": "stderr-flood"}) as desk:
         await desk.approve("bad")
         assert (await desk.call("bad__echo")).ok
-    log = desk.hub.status()[0].log
-    assert log is not None
+    log = desk.log("bad")
     assert log.stat().st_size < 300_000
     assert log.read_text().rstrip().endswith("the last word")
 
@@ -225,7 +223,7 @@ async def test_closing_ends_a_call_under_way_and_a_start_under_way(desks: Desks)
     async with desks(bad={"fault": "hang"}, mute={"fault": "silent"}) as desk:
         await desk.approve("bad")
         calling = await told(desk, "bad__echo", [])
-        desk.hub.approve_server("mute", desk.hub.status()[1].pin.digest)
+        desk.hub.approve_server("mute", desk.hub.status()[1].digest)
         starting = asyncio.create_task(desk.hub.tools("mute"))
         while len(desk.groups) < 2:  # noqa: ASYNC110 - the hub's own callback
             await asyncio.sleep(0)
@@ -272,7 +270,7 @@ async def main():
     folder = Path(sys.argv[1])
     servers = Servers((scripted(folder, "bad", fault="deaf", hold=str(folder / "pipe")),))
     hub = Hub(servers, Pins(folder / "pins.json"), SystemClock(), kubeconfig=str, logs=folder)
-    hub.approve_server("bad", hub.status()[0].pin.digest)
+    hub.approve_server("bad", hub.status()[0].digest)
     await hub.tools("bad")
     print("ready", flush=True)
     await asyncio.Event().wait()

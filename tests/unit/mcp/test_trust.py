@@ -202,7 +202,7 @@ class TestHub:
 
     async def test_a_tool_is_not_called_before_it_is_approved(self, desks: Desks) -> None:
         async with desks(web={}) as desk:
-            desk.hub.approve_server("web", desk.hub.status()[0].pin.digest)
+            desk.hub.approve_server("web", desk.hub.status()[0].digest)
             with pytest.raises(McpNotApprovedError, match="has not been approved"):
                 await desk.hub.prepare("web__echo", {})
             assert await desk.hub.search("echo") == ()
@@ -212,7 +212,7 @@ class TestHub:
         async with desks(web={}) as desk:
             with pytest.raises(McpNotApprovedError):
                 desk.hub.approve_server("web", "0" * 64)
-            desk.hub.approve_server("web", desk.hub.status()[0].pin.digest)
+            desk.hub.approve_server("web", desk.hub.status()[0].digest)
             with pytest.raises(McpNotApprovedError):
                 await desk.hub.approve_tools("web", {"echo": "0" * 64})
 
