@@ -146,6 +146,10 @@ class Asking:
                 self._checks[name] = check
             try:
                 answer = await self._answer(name)
+            except asyncio.CancelledError:
+                # The call that it belonged to is over: nobody can answer it any more.
+                self._log.emit(QuestionAnswered(name, Reply.CANCEL))
+                raise
             finally:
                 self._checks.pop(name, None)
         answered, by = answer or Answer(Reply.CANCEL, {}), self._by if answer else ""

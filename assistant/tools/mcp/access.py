@@ -122,7 +122,7 @@ def checked(
         if not refused or (need.subresource in _CONNECTING and len(refused) < len(answers)):
             continue
         where = f" in namespace {namespace}" if namespace else ""
-        lacking.append(safe(f"{' and '.join(refused)} {resource}{where}", multiline=False))
+        lacking.append(str(safe(f"{' and '.join(refused)} {resource}{where}", multiline=False)))
         barred = barred or plural == first
     return Access(tuple(lacking), barred)
 

@@ -24,12 +24,11 @@ from pydantic import TypeAdapter, ValidationError
 from assistant import __version__
 from assistant.domain.ports import Clock
 from assistant.domain.toolserver import ServerState
-from assistant.policy.redact import redact_text
-from assistant.policy.sanitize import safe
 from assistant.tools.mcp.deadline import OutOfTimeError, within
 from assistant.tools.mcp.faults import McpCallError, McpError, McpServerError, McpUnknownOutcomeError
 from assistant.tools.mcp.listing import Listing, changed_by, listed
 from assistant.tools.mcp.questions import MOST_ROUNDS, Elicit, Exchange, Questions
+from assistant.tools.mcp.texts import line
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -38,6 +37,7 @@ START_SECONDS: Final = 30.0
 MOST_STARTS: Final = 4
 STARTS_WINDOW_SECONDS: Final = 120.0
 FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PROGRESS: Final = 300
 _SESSION_GONE: Final = "Session terminated"
 T = TypeVar("T")
 
@@ -171,8 +171,7 @@ class Connection:
                 watch(news)
 
         async def progress(done: float, total: float | None, message: str | None) -> None:
-            text = safe(redact_text((message or "")[:300])[0], multiline=False)
-            show(progress=done, total=total, message=text)
+            show(progress=done, total=total, message=line(message, LONGEST_PROGRESS))
 
         with self._questions.during(lambda: show(asking=exchange.hold.active)) as exchange:
             work = self._rounds(client, kind, params, adapter, progress, exchange)
@@ -229,7 +228,7 @@ class Connection:
         if error.code == CONNECTION_CLOSED:
             life.end("it ended")
             return self._lost(life)
-        detail = shown(error.message)
+        detail = line(error.message)
         if error.message == _SESSION_GONE:
             # Said by HTTP servers of the older protocol after a restart; the next call opens a new session.
             life.end("it no longer knows the session")
@@ -349,20 +348,15 @@ class Connection:
         self.state = ServerState.OFF
 
 
-def shown(text: str) -> str:
-    """Return a text of a server's, short, on one line, safe to show."""
-    return safe(redact_text(text[:2000])[0][:400], multiline=False)
-
-
 def _reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError | PermissionError | OSError) and error.strerror:
         return f"it could not be started or reached ({error.strerror})"
     if isinstance(error, MCPError):
-        return f"it does not speak the protocol ({shown(error.message)})"
+        return f"it does not speak the protocol ({line(error.message)})"
     if isinstance(error, McpError):
         return f"{error.meaning} {error.hint}"
     if isinstance(error, ValidationError):
         return "what it says at the start is no MCP"
-    return f"{type(error).__name__}: {shown(str(error))}"
+    return f"{type(error).__name__}: {line(str(error))}"

@@ -67,7 +67,7 @@ class Definition:
     @property
     def told(self) -> str:
         """Return the description for a model: one safe paragraph, cut."""
-        text = safe(" ".join(self.description.split()))
+        text = str(safe(" ".join(self.description.split())))
         return text if len(text) <= TOLD_DESCRIPTION else text[:TOLD_DESCRIPTION] + " …"
 
     @property

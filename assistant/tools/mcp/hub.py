@@ -23,7 +23,7 @@ from assistant.errors import PilothouseError
 from assistant.policy.sanitize import safe
 from assistant.tools.mcp.access import NOTHING, May
 from assistant.tools.mcp.catalog import MOST_TOLD, MOST_TOOLS, Tool, defined, judged, matching
-from assistant.tools.mcp.connection import CallNews, Connection, Ended, shown
+from assistant.tools.mcp.connection import CallNews, Connection, Ended
 from assistant.tools.mcp.definition import Definition
 from assistant.tools.mcp.environment import launch
 from assistant.tools.mcp.faults import McpAccessError, McpCallError, McpNotApprovedError
@@ -36,6 +36,7 @@ from assistant.tools.mcp.request import Request, check_standing, sendable
 from assistant.tools.mcp.result import Outcome, outcome_of, prompt_outcome, read_outcome
 from assistant.tools.mcp.servers import Server, Servers
 from assistant.tools.mcp.stdio import StderrLog, child
+from assistant.tools.mcp.texts import line
 from assistant.tools.mcp.warden import Warden
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class Hub:
         """
         entry = self._entry(name)
         if not readable(uri, await self.resources(name)):
-            raise McpCallError(f"MCP server {name} offers no resource {shown(uri)[:80]!r}.", "Take one that it lists.")
+            raise McpCallError(f"MCP server {name} offers no resource {line(uri, 80)!r}.", "Take one that it lists.")
         sendable({"uri": uri})
         async with entry.slots:
             result = await entry.connection.read(uri, entry.server.timeout_seconds, watch)
@@ -195,13 +196,13 @@ class Hub:
         entry = self._entry(name)
         found = next((each for each in await self.prompts(name) if each.name == prompt), None)
         if found is None:
-            raise McpCallError(f"MCP server {name} has no prompt {shown(prompt)[:80]!r}.", "Take one that it lists.")
+            raise McpCallError(f"MCP server {name} has no prompt {line(prompt, 80)!r}.", "Take one that it lists.")
         given = {key: value for key, value in values.items() if value}
         missing = [key for key in found.arguments[: found.needed] if key not in given]
         if missing or given.keys() - set(found.arguments) or not all(isinstance(each, str) for each in given.values()):
             wants = ", ".join(found.arguments) or "nothing"
             said = f"needs {', '.join(missing)}" if missing else f"takes {wants}, as texts"
-            raise McpCallError(f"The prompt {prompt} of MCP server {name} {said}.", f"It takes {wants}.")
+            raise McpCallError(f"The prompt {line(prompt, 80)} of MCP server {name} {said}.", f"It takes {wants}.")
         sendable(given)
         async with entry.slots:
             result = await entry.connection.prompt(prompt, given, entry.server.timeout_seconds, watch)

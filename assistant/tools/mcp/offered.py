@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 from assistant.domain.toolserver import ServerPrompt, ServerResource
-from assistant.policy.redact import redact_text
-from assistant.policy.sanitize import safe
+from assistant.tools.mcp.texts import line
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -22,6 +21,7 @@ MOST_ARGUMENTS: Final = 32
 LONGEST_URI: Final = 2_000
 LONGEST_TEMPLATE: Final = 300
 MOST_VARIABLES: Final = 8
+LONGEST_TITLE: Final = 120
 LONGEST_ABOUT: Final = 600
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 """Plain characters only: what a person reads is what is asked for."""
@@ -76,13 +76,14 @@ def prompts_of(listed: Sequence[types.Prompt]) -> tuple[tuple[ServerPrompt, ...]
             continue
         needed = [argument.name for argument in given if argument.required]
         rest = [argument.name for argument in given if not argument.required]
-        about = _about(each.description or each.title)
+        about = line(each.description or each.title, LONGEST_ABOUT)
         found.setdefault(each.name, ServerPrompt(each.name, about, (*needed, *rest), len(needed)))
     return tuple(found.values()), len(found) == len(listed)
 
 
 def _resource(uri: str, each: types.Resource | types.ResourceTemplate) -> ServerResource:
-    return ServerResource(uri, _about(each.title or each.name), _about(each.description), _about(each.mime_type)[:100])
+    title, about = line(each.title or each.name, LONGEST_TITLE), line(each.description, LONGEST_ABOUT)
+    return ServerResource(uri, title, about, line(each.mime_type, LONGEST_TITLE))
 
 
 def _usable(uri: str) -> bool:
@@ -103,7 +104,3 @@ def _fits(template: UriTemplate, uri: str) -> bool:
     values = template.match(uri, max_uri_length=LONGEST_URI)
     # Matching lets further query parameters pass; filling the values in again shows that there are none.
     return values is not None and template.expand(values) == uri
-
-
-def _about(text: str | None) -> str:
-    return safe(redact_text(" ".join((text or "")[:2_000].split()))[0][:LONGEST_ABOUT], multiline=False)

@@ -71,7 +71,7 @@ def pin_of(server: Server, environ: Mapping[str, str] | None = None) -> Pin:
     lines.append(f"may see: {', '.join(server.allow_env) or 'no further variable'}")
     lines.append(f"profile: {profile_of(server) or 'none'}")
     lines += [f"only reads: {name}" for name in sorted(server.reads)]
-    return Pin(sha256(lines), tuple(safe(redact_text(line)[0], multiline=False) for line in lines))
+    return Pin(sha256(lines), tuple(str(safe(redact_text(line)[0], multiline=False)) for line in lines))
 
 
 def _contents(program: str | None) -> str:

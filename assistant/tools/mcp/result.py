@@ -85,7 +85,7 @@ def _request(server: str, what: str, about: str) -> str:
     shown = redact_text(about)[0]
     if len(shown) > LONGEST_REQUEST:
         shown = shown[:LONGEST_REQUEST] + "…"
-    return safe(f"mcp {server} {what} {shown}", multiline=False)
+    return str(safe(f"mcp {server} {what} {shown}", multiline=False))
 
 
 def _outcome(
@@ -115,7 +115,8 @@ def _outcome(
         notes.append(f"cut after {LARGEST_BODY // 1000} kB of {len(body) // 1000}")
         # At a line's end, so that no half of a value stands there as if it were one.
         body = body[:LARGEST_BODY].rpartition("\n")[0] or body[:LARGEST_BODY]
-    notes = [safe(note, multiline=False) for note in notes]
+    notes = [str(safe(note, multiline=False)) for note in notes]
+    body = str(body)
     if not body:
         body = "; ".join(notes) or "(nothing)"
     return Outcome(ok, Citation(request, _quote(body), body), tuple(notes), redactions)
