@@ -21,8 +21,10 @@ from assistant.policy.redact import redact_text
 
 if TYPE_CHECKING:
     from assistant.session.asking import Asking
+    from assistant.tools.mcp.elicitation import Put
     from assistant.tools.mcp.hub import Hub
     from assistant.tools.mcp.pins import Pins
+    from assistant.tools.mcp.questions import Elicit
     from assistant.tools.mcp.result import Outcome
     from assistant.tools.mcp.servers import Server, Servers
 
@@ -133,7 +135,7 @@ class ToolServers:
             hub = await self._ready(await self.approved())
             found = await hub.search(words, most)
         except PilothouseError:
-            return ()  # the screen of the servers says what is wrong
+            return []  # the screen of the servers says what is wrong
         # One whose words look like a secret would have the whole prompt refused, and with it every answer.
         return [each for each in functions(found) if not redact_text(json.dumps(each, ensure_ascii=False))[1]]
 
@@ -197,10 +199,11 @@ class ToolServers:
                 if self._rights is not None:
                     with suppress(PilothouseError):  # then nobody is told beforehand
                         self._may = await self._rights()
-                hub = await asyncio.to_thread(_loaded)
+                hub, answering, decline = await asyncio.to_thread(_loaded)
                 self._hub = hub(
-                    self._servers(), self._pins(), self._clock, logs=self._state / "logs",
-                    kubeconfig=lambda name: self._kubeconfigs.get(name, ""), may=self._may,
+                    self._servers(), self._pins(), self._clock, logs=self._state / "logs", may=self._may,
+                    kubeconfig=lambda name: self._kubeconfigs.get(name, ""),
+                    elicit=answering(self._asking.put) if self._asking is not None else decline,
                 )  # fmt: skip
             return self._hub
 
@@ -210,10 +213,12 @@ class ToolServers:
         return Pins(self._state / PINS)
 
 
-def _loaded() -> type[Hub]:
+def _loaded() -> tuple[type[Hub], Callable[[Put], Elicit], Elicit]:
+    from assistant.tools.mcp.elicitation import answering
     from assistant.tools.mcp.hub import Hub
+    from assistant.tools.mcp.questions import decline
 
-    return Hub
+    return Hub, answering, decline
 
 
 def _told(message: str, done: float | None, total: float | None) -> str:

@@ -147,8 +147,9 @@ class Asking:
             try:
                 answer = await self._answer(name)
             except asyncio.CancelledError:
-                # The call that it belonged to is over: nobody can answer it any more.
-                self._log.emit(QuestionAnswered(name, Reply.CANCEL))
+                # The call that it belonged to is over. Where the turn is, too, that has been said already.
+                if any(each.question == name for each in self._log.case.questions):
+                    self._log.emit(QuestionAnswered(name, Reply.CANCEL))
                 raise
             finally:
                 self._checks.pop(name, None)

@@ -142,6 +142,23 @@ async def test_values_that_a_question_does_not_take_leave_it_waiting(tmp_path: P
         assert await waiting == Answer(Reply.DECLINE, {})
 
 
+async def test_a_question_goes_with_the_call_in_which_it_was_put(tmp_path: Path) -> None:
+    async with desk(tmp_path) as here:
+        waiting = here.put()
+        await drain()
+        waiting.cancel()
+        await drain()
+        assert here.recorder.case.questions == ()
+        assert here.asking.clock.monotonic() == 0
+        after_the_end = here.put()
+        await drain()
+        here.recorder.emit(ev.Stopped("esc"))
+        count = len(here.recorder.events)
+        after_the_end.cancel()
+        await drain()
+        assert [each.kind for each in here.recorder.events[count:]] == []
+
+
 async def test_the_clock_of_work_stands_still_while_a_person_thinks(tmp_path: Path) -> None:
     async with desk(tmp_path) as here:
         clock = here.asking.clock
