@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from mcp.client._transport import TransportStreams
 
+SEARCH_SECONDS: Final = 5.0
+"""How long a search waits for servers that are being started."""
 FRESH_SECONDS: Final = 60.0
 """How long a list of tools is believed of a server that does not say when it changes."""
 MOST_AT_ONCE: Final = 8
@@ -80,6 +82,7 @@ class Hub:
         it, nobody is told before a call that it cannot succeed.
         """
         self._may = may
+        self._looking: set[asyncio.Future[tuple[Tool, ...]]] = set()
         self._pins = pins
         self._clock = clock
         self._kubeconfig = kubeconfig
@@ -209,7 +212,10 @@ class Hub:
         return await asyncio.to_thread(prompt_outcome, name, prompt, given, result)
 
     async def search(self, words: str, most: int = MOST_TOLD) -> tuple[Tool, ...]:
-        """Return the usable tools of all approved servers that fit best. A server that fails has none."""
+        """Return the usable tools of all approved servers that fit best.
+
+        A server that fails has none, and nobody waits longer for one that does not start; it goes on starting.
+        """
 
         async def of(name: str) -> tuple[Tool, ...]:
             try:
@@ -217,7 +223,17 @@ class Hub:
             except PilothouseError:
                 return ()  # what is wrong stands in its status
 
-        found = await asyncio.gather(*(of(name) for name in self._entries))
+        looking = {asyncio.ensure_future(of(name)) for name in self._entries}
+        alarm = asyncio.ensure_future(self._clock.sleep(SEARCH_SECONDS))
+        try:
+            pending = looking
+            while pending and not alarm.done():
+                done, _ = await asyncio.wait({*pending, alarm}, return_when=asyncio.FIRST_COMPLETED)
+                pending = pending - done
+        finally:
+            alarm.cancel()
+            self._looking = {task for task in self._looking | looking if not task.done()}
+        found = (task.result() for task in looking if task.done() and not task.cancelled())
         return matching((tool for tools in found for tool in tools), words, most)
 
     async def prepare(self, name: str, arguments: Mapping[str, Any]) -> Request:

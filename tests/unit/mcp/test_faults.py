@@ -15,7 +15,8 @@ from assistant.domain.toolserver import ServerState
 from assistant.errors import PilothouseError
 from assistant.tools.mcp.connection import CallNews
 from assistant.tools.mcp.faults import McpCallError, McpServerError, McpUnknownOutcomeError
-from assistant.tools.mcp.hub import Hub
+from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
+from tests.session.scripted import drain
 from tests.unit.mcp.conftest import Desk, Desks
 
 ROOT = Path(__file__).parents[3]
@@ -261,7 +262,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from assistant.gate.process import SystemClock
-from assistant.tools.mcp.hub import Hub
+from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
 from assistant.tools.mcp.pins import Pins
 from assistant.tools.mcp.servers import Servers
 from tests.unit.mcp.conftest import scripted
@@ -304,3 +305,16 @@ async def test_an_unknown_tool_and_an_unknown_server_are_named(desks: Desks, tmp
                 await desk.hub.prepare(name, {})
         assert issubclass(McpCallError, PilothouseError)
         assert isinstance(desk.hub, Hub)
+
+
+async def test_a_search_does_not_wait_for_a_server_that_does_not_start(desks: Desks) -> None:
+    async with desks(web={}, stuck={"fault": "silent"}) as desk:
+        await desk.approve("web")
+        status = next(each for each in desk.hub.status() if each.name == "stuck")
+        desk.hub.approve_server("stuck", status.digest)
+        searching = asyncio.create_task(desk.hub.search("say something"))
+        await drain()
+        assert not searching.done()
+        await desk.clock.pass_seconds(SEARCH_SECONDS)
+        assert [tool.name for tool in await searching] == ["web__echo"]
+        assert next(each.state for each in desk.hub.status() if each.name == "stuck") is ServerState.STARTING
