@@ -62,6 +62,8 @@ class Gate:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in its background ignores interrupts, and so would every child.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.clients.append(client)
         return client
