@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -41,6 +42,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source, sink = claim_pipes()
     logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
     for name in TALKATIVE:
         os.environ.pop(name, None)
     load_ahead()
