@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -65,13 +65,20 @@ async def _run(source: int, sink: int) -> int:
         return await _failed(writer, str(error))
     writer.write(b'{"ready":true}\n')
     outbox = Outbox(writer)
-    tasks = {asyncio.ensure_future(each) for each in (stopping.wait(), outbox.run(), _serve(reader, settings, outbox))}
+    work: tuple[Coroutine[Any, Any, Any], ...] = (stopping.wait(), outbox.run(), _serve(reader, settings, outbox))
+    tasks = {asyncio.create_task(each) for each in work}
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for each in tasks:
-        each.cancel()
-    # Long enough to close the connections: that is what tells a provider to stop.
-    await asyncio.wait(tasks, timeout=CLOSING_SECONDS)
+    await _ended(tasks)
     return 0
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait a little: closing the connections is what tells a provider to stop."""
+    running = set(tasks)
+    for each in running:
+        each.cancel()
+    if running:
+        await asyncio.wait(running, timeout=CLOSING_SECONDS)
 
 
 async def _failed(writer: asyncio.StreamWriter, detail: str) -> int:
@@ -103,10 +110,7 @@ async def _serve(reader: asyncio.StreamReader, settings: wire.Settings, outbox: 
         # Its text would be a piece of what was sent.
         _note("a line of the parent's is no request")
     finally:
-        open_calls = list(calls.values())
-        for each in open_calls:
-            each.cancel()
-        await asyncio.gather(*open_calls, return_exceptions=True)
+        await _ended(calls.values())
 
 
 async def _answer(client: ModelClient, call: wire.Call, outbox: Outbox, secrets: list[str]) -> None:

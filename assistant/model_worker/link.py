@@ -208,6 +208,9 @@ class ModelWorker:
                 await asyncio.sleep(0)
         except ValueError:
             why = f"{WHO} said something that is not understood."
+        except Exception as error:
+            # Whatever is wrong, nobody may wait for its answers for ever.
+            why = f"{WHO} cannot be listened to ({type(error).__name__})."
         self._lose(running, why)
 
     def _lose(self, running: _Running, why: str) -> None:
