@@ -1,4 +1,4 @@
-"""The processes behind a session, started and ended here: the gate, and the server that plays a recorded cluster."""
+"""The processes behind a session, started and ended here: gate, recorded cluster, and the one that asks models."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from assistant.cluster.client import ClusterClient
     from assistant.domain.ports import GateInfo
     from assistant.gate.control import ControlClient
+    from assistant.model_worker.link import ModelWorker
     from assistant.practice import Incident
 
 
@@ -87,6 +88,7 @@ class Backend:
         self._out = kubeconfig_out
         self._recorded: ChildProcess | None = None
         self._gate: ChildProcess | None = None
+        self._worker: ModelWorker | None = None
         self._control: ControlClient | None = None
         self._client: ClusterClient | None = None
         self._restarting = asyncio.Lock()
@@ -112,13 +114,26 @@ class Backend:
         said = self._gate.ready if self._gate else {}
         return {name: value for name, value in said.items() if "token" not in name}
 
+    def model_worker(self) -> ModelWorker:
+        """Return the process that asks the language models of the settings, started at the first look.
+
+        Raises UsageError where their key is missing.
+        """
+        from assistant.models import model_worker
+        from assistant.session.clock import SystemClock
+
+        if self._worker is None:
+            self._worker = model_worker(self._settings, SystemClock())
+        self._worker.start_ahead()
+        return self._worker
+
     async def open(self) -> GateInfo:
         """Start what is needed and return what is behind the gate. Raises PilothouseError; nothing is left running."""
         try:
             if self.place.bundle is not None and self._recorded is None:
                 # The gate needs what the recorded cluster says when it is ready, but can load its code meanwhile.
-                self._recorded = await ChildProcess.spawn("assistant.cluster.server", self._log("recorded-cluster"))
-                self._gate = await ChildProcess.spawn("assistant.gate", self._log("gate"))
+                self._recorded = await self._spawn("assistant.cluster.server", "recorded-cluster")
+                self._gate = await self._spawn("assistant.gate", "gate")
                 await self._recorded.begin(self._recorded_settings())
             return await self._start_gate()
         except BaseException:
@@ -150,16 +165,18 @@ class Backend:
             return await self._start_gate()
 
     async def close(self) -> None:
-        """End the children, the gate first; the recorded cluster does not wait for the gate's last word."""
+        """End the children, the gate first; the others do not wait for the gate's last word."""
         recorded, self._recorded = self._recorded, None
+        worker, self._worker = self._worker, None
         stops = [self._stop_gate()] + ([recorded.stop()] if recorded is not None else [])
+        stops += [worker.close()] if worker is not None else []
         for failure in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(failure, BaseException):
                 raise failure
 
     async def _start_gate(self) -> GateInfo:
         if self._gate is None:
-            self._gate = await ChildProcess.spawn("assistant.gate", self._log("gate"))
+            self._gate = await self._spawn("assistant.gate", "gate")
         await self._gate.begin(self._gate_settings())
         from assistant.cluster.client import ClusterClient
         from assistant.gate.control import ControlClient
@@ -216,8 +233,12 @@ class Backend:
             "exec_allow": list(settings.exec_allow),
         }
 
-    def _log(self, name: str) -> Path:
-        return self._settings.state / "logs" / f"{name}.log"
+    async def _spawn(self, module: str, name: str) -> ChildProcess:
+        from assistant.models import key_variables
+
+        # Everything else of the environment stays: plugins that fetch a cluster's credentials live on it.
+        without = key_variables(self._settings)
+        return await ChildProcess.spawn(module, self._settings.state / "logs" / f"{name}.log", without=without)
 
 
 def _text(path: Path | None) -> str | None:

@@ -6,13 +6,13 @@ Apart from the settings, which know no mind, and from wiring, because `doctor` s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Final
 
 from agents.model.budget import Allowance, Bound
-from agents.model.types import Bounds, Endpoint
+from agents.model.types import Bounds, ChatClient, Endpoint
 from assistant.config import Settings
 from assistant.domain.case import Spent
 from assistant.domain.ports import Clock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agents.mind import Mind
     from agents.model.reading import Reader
     from agents.model.toolsets import Servers
+    from assistant.model_worker.link import ModelWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +88,35 @@ def allowance(settings: Settings) -> Allowance:
     )
 
 
+def model_worker(settings: Settings, clock: Clock) -> ModelWorker:
+    """Return the process in which the models of the settings are asked; not started yet. Raises UsageError."""
+    from assistant.model_worker.link import ModelWorker
+
+    wait = settings.model_wait_seconds
+    bounds = Bounds(wait, max(wait / 2, 45.0), max(settings.turn_model_seconds, wait))
+    return ModelWorker(endpoints(settings), bounds, settings.state / "logs" / "model.log", clock)
+
+
 def model_mind(
-    settings: Settings, models: Sequence[Endpoint], expert: Mind, reader: Reader, clock: Clock,
+    settings: Settings, client: ChatClient, expert: Mind, reader: Reader, clock: Clock,
     spent_since: Callable[[datetime], Spent], servers: Servers | None = None,
 ) -> Mind:  # fmt: skip
-    """Return the mind that asks these models, the first one by its name; `spent_since` tells what a day has cost.
+    """Return the mind that asks the models of the settings; `spent_since` tells what a day has cost.
 
     `servers` are the MCP servers whose tools it may look for.
     """
-    from agents.model.client import ModelClient
     from agents.model.mind import ModelMind
 
     def day() -> Spent:
         return spent_since(day_began(clock.now()))
 
-    wait = settings.model_wait_seconds
-    client = ModelClient(models, clock, Bounds(wait, max(wait / 2, 45.0), max(settings.turn_model_seconds, wait)))
-    return ModelMind(expert, reader, client, models[0].model, allowance(settings), clock, day, servers)
+    return ModelMind(expert, reader, client, settings.model, allowance(settings), clock, day, servers)
+
+
+def key_variables(settings: Settings) -> frozenset[str]:
+    """Return the environment variables that hold keys of language models: only who asks one may have them."""
+    known = {name for each in PROVIDERS.values() for name in each.keys}
+    return frozenset(known | {settings.model_key_env} - {""})
 
 
 def day_began(now: datetime) -> datetime:

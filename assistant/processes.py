@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: the gate and the recorded cluster are started this one way.
+"""Child processes that never outlive their parent: gate, recorded cluster and model worker are started this one way.
 
 Settings go in as one JSON line on standard input, which stays open: its end tells the child that the parent is gone.
 One JSON line comes out when the child is ready or cannot start.
@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -19,6 +19,8 @@ from assistant.errors import GateError, PilothouseError
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 3.0
 KEPT_LOG_BYTES: Final = 1_000_000
+LINE_BYTES: Final = 64 * 1024
+"""Of a line that a child writes, where nothing else is said."""
 
 
 class ChildError(GateError):
@@ -51,8 +53,13 @@ class ChildProcess:
         return child
 
     @classmethod
-    async def spawn(cls, module: str, log: Path) -> ChildProcess:
-        """Start a child that loads its code and waits for its settings; `begin` gives it those. Raises OSError."""
+    async def spawn(
+        cls, module: str, log: Path, *, without: Collection[str] = (), line_bytes: int = LINE_BYTES
+    ) -> ChildProcess:
+        """Start a child that loads its code and waits for its settings; `begin` gives it those. Raises OSError.
+
+        It does not get the environment variables `without`, which hold what is none of its business.
+        """
         with _open_log(log) as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -62,7 +69,8 @@ class ChildProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 # A copy: an import in another thread may set a variable, which moves the C library's table meanwhile.
-                env=dict(os.environ),
+                env={name: value for name, value in dict(os.environ).items() if name not in without},
+                limit=line_bytes,
                 # Its own session, so that ctrl+c in the terminal reaches us alone and we end it in order.
                 start_new_session=True,
             )
@@ -75,6 +83,21 @@ class ChildProcess:
         except BaseException:
             await self.stop()
             raise
+
+    def write(self, line: bytes) -> None:
+        """Have a line written, whole or not at all. Raises ConnectionError."""
+        stdin = self._pipes[0]
+        if stdin.is_closing():
+            raise ConnectionResetError(f"{self.module} does not read any more")
+        stdin.write(line)
+
+    async def drain(self) -> None:
+        """Wait while the child reads more slowly than we write. Raises ConnectionError."""
+        await self._pipes[0].drain()
+
+    async def receive(self) -> bytes:
+        """Return the next line, empty at the end. Raises ValueError for one that is too long."""
+        return await self._pipes[1].readline()
 
     @property
     def pid(self) -> int:
@@ -111,10 +134,15 @@ class ChildProcess:
             except TimeoutError:
                 continue
 
-    async def _handshake(self, settings: Mapping[str, object], ready_seconds: float) -> dict[str, Any]:
+    @property
+    def _pipes(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise ChildError(f"{self.module} has no pipes.", "Please report this.")
+        return stdin, stdout
+
+    async def _handshake(self, settings: Mapping[str, object], ready_seconds: float) -> dict[str, Any]:
+        stdin, stdout = self._pipes
         line = b""
         try:
             async with asyncio.timeout(ready_seconds):
@@ -145,6 +173,19 @@ class ChildProcess:
         if ready.get("ready") is not True:
             raise _reported(self.module, ready)
         return ready
+
+
+def claim_pipes() -> tuple[int, int]:
+    """Give a protocol on standard input and output descriptors of its own, and return them.
+
+    From then on a stray print of any library lands in the log, and no child inherits the pipes.
+    """
+    source, sink = os.dup(0), os.dup(1)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.dup2(2, 1)
+    return source, sink
 
 
 def _open_log(path: Path) -> IO[bytes]:

@@ -23,6 +23,7 @@ from assistant.errors import ClusterError, NotFoundError, StoreError, UsageError
 if TYPE_CHECKING:
     from agents.graph import GraphWorkflow
     from agents.mind import Mind
+    from agents.model.types import ChatClient
     from assistant.domain.event import Event, Verified
     from assistant.domain.finding import Finding
     from assistant.domain.ports import Clock, Gate, Pause, Recorder, Resolution, Turn, Workflow
@@ -100,10 +101,8 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
 
     backend = Backend(settings, place)
     if settings.model:
-        # It takes seconds to load, in which the children start, the question is typed and the cluster is read.
-        from agents.model.library import load_ahead
-
-        load_ahead()
+        # What it loads takes seconds, in which the others start, the question is typed and the cluster is read.
+        backend.model_worker()
     # Neither the heavy imports nor the store's file are needed by the children, so all of them start at once.
     graph = asyncio.create_task(asyncio.to_thread(importlib.import_module, "agents.graph"))
     opening = asyncio.create_task(backend.open())
@@ -212,24 +211,24 @@ def _with_mind(
     from agents.graph import GraphWorkflow
     from agents.lost import unless_lost
     from agents.state import Limits
-    from assistant.models import endpoints, model_mind
+    from assistant.models import model_mind
     from assistant.session.clock import SystemClock
     from assistant.store.memory import MemoryStore
     from assistant.tools.kube import KubeReader
 
     clock = SystemClock()
     recorded = not isinstance(store, MemoryStore)
-    models = endpoints(settings)
+    client = backend.model_worker() if settings.model else None
 
     def workflow(gate: Gate) -> GraphWorkflow:
         reader = KubeReader(backend.client, clock)
         mind: Mind = ExpertMind(reader, clock)
-        if models:
-            mind = model_mind(settings, models, mind, reader, asking.clock, store.spent_since, servers)
+        if client is not None:
+            mind = model_mind(settings, client, mind, reader, asking.clock, store.spent_since, servers)
         # What is not recorded cannot be resumed, so its checkpoints need no file either.
         checkpoints = settings.state / CHECKPOINTS if recorded else None
         # A mind that thinks longer needs a turn that lasts longer.
-        limits = Limits(seconds=Limits().seconds + (settings.turn_model_seconds if models else 0.0))
+        limits = Limits(seconds=Limits().seconds + (settings.turn_model_seconds if client else 0.0))
         workflows.append(GraphWorkflow(mind, gate, checkpoints, asking.clock, limits, requests=lambda: reader.requests))
         return workflows[-1]
 
@@ -354,20 +353,20 @@ def rerun_mind(
     settings: Settings,
     recorded: RecordedTurn,
     model: str,
-    base_url: str,
+    client: ChatClient | None,
     store: SessionStore | MemoryStore,
     clock: Clock,
 ) -> Mind:
-    """Return the mind that answers a recorded turn anew; without a `model` only the recording speaks.
+    """Return the mind that answers a recorded turn anew, asking `model`; without a `client` only the recording speaks.
 
     Nothing it is made of can reach a cluster; `store` tells what models have cost today.
     """
     from agents.recorded import RecordedMind
-    from assistant.models import endpoints, model_mind
+    from assistant.models import model_mind
     from assistant.tools.recorded import RecordedReader
 
     expert = RecordedMind(recorded, clock)
-    if not model:
+    if client is None:
         return expert
     reader = RecordedReader(recorded.facts, recorded.requests, clock, recorded.namespace)
-    return model_mind(settings, endpoints(settings), expert, reader, clock, store.spent_since)
+    return model_mind(replace(settings, model=model), client, expert, reader, clock, store.spent_since)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,16 +28,13 @@ from agents.model.types import (
     ModelSecretError,
     ModelTimeoutError,
     Reply,
+    Tell,
+    Wait,
 )
 from assistant.domain.ports import Clock
 from assistant.policy.redact import redact_text
 
 WAITS_SECONDS: Final = (1.0, 4.0)
-
-Tell = Callable[[str], None]
-"""Told a sentence."""
-Wait = Callable[[str, float], None]
-"""Told why and for how many seconds nothing is asked."""
 
 
 class ModelClient:
@@ -61,12 +58,7 @@ class ModelClient:
         on_wait: Wait = lambda why, seconds: None,
         seconds: float = math.inf,
     ) -> Reply:
-        """Return one whole answer. Raises a ModelCallError.
-
-        `tell` hears whom it asks instead, `on_text` the text as it comes, `on_wait` why and how long it waits.
-
-        `seconds` is for all of it, other tries and other endpoints included.
-        """
+        """Return one whole answer, as `ChatClient` has it. Raises a ModelCallError."""
         _look_through(messages, tools)
         until = self._clock.monotonic() + seconds
         library = await load()

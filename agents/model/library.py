@@ -1,4 +1,4 @@
-"""LiteLLM, loaded when the first model is asked: importing it takes seconds, so it is done in a thread.
+"""LiteLLM, loaded in a thread, because importing it takes seconds; the session has it in a process of its own.
 
 Set before the import, because it acts on them while it is imported (measured with 1.97): without
 LITELLM_LOCAL_MODEL_COST_MAP it fetches its price list from the network, and with LITELLM_MODE other than PRODUCTION it
@@ -14,6 +14,8 @@ import importlib
 import os
 import threading
 from typing import Any
+
+from agents.model.spared import spared
 
 _ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 
@@ -46,8 +48,14 @@ async def load() -> Any:
 
 
 def load_ahead() -> None:
-    """Begin to load, so that it is there when the first question is."""
-    threading.Thread(target=_import, daemon=True, name="litellm").start()
+    """Begin to load, so that it is there when the first question is. For a process that does nothing else."""
+
+    def work() -> None:
+        _import()
+        # What was loaded lives as long as the process; looking through it would fall into the first call.
+        gc.freeze()
+
+    threading.Thread(target=work, daemon=True, name="litellm").start()
 
 
 def takes(library: Any, model: str, parameter: str) -> bool:
@@ -65,9 +73,10 @@ def _import() -> Any:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        library: Any = importlib.import_module("litellm")
-        # OpenAI's client loads these at its first call, in the event loop: 1.2 s in which nothing could be stopped.
-        importlib.import_module("openai.resources")
+        with spared():
+            library: Any = importlib.import_module("litellm")
+            # OpenAI's client loads this at its first call, in the event loop, where nothing could be stopped meanwhile.
+            importlib.import_module("openai.resources.chat")
     finally:
         if collecting:
             gc.enable()

@@ -13,11 +13,10 @@ from agents.model.budget import Allowance, price_unknown, reached
 from agents.model.casefile import RESULTS_CHARACTERS, CaseFile
 from agents.model.change import written
 from agents.model.citations import Checked, check
-from agents.model.client import ModelClient
 from agents.model.reading import Reader
 from agents.model.tools import RESULT_CHARACTERS, Result, Toolbox, UnansweredError, titled
 from agents.model.toolsets import FIND, Toolsets
-from agents.model.types import Message, ModelCallError, ModelContextError, Reply, ToolCall
+from agents.model.types import ChatClient, Message, ModelCallError, ModelContextError, Reply, ToolCall
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
 from assistant.domain.event import BoardMade, BudgetReached, ModelCalled, Noted, ToolEnded, ToolStarted, ToolWaiting
@@ -67,7 +66,7 @@ class _Prompt:
 class Loop:
     """One turn with a model. `day` returns what all sessions of the day have used; asked once, when the turn begins."""
 
-    client: ModelClient
+    client: ChatClient
     model: str
     case: CaseFile
     toolbox: Toolbox

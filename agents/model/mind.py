@@ -16,13 +16,13 @@ from agents.model import board, definitions, prompts
 from agents.model.budget import Allowance
 from agents.model.casefile import CaseFile
 from agents.model.citations import Judged
-from agents.model.client import ModelClient
 from agents.model.loop import Loop
 from agents.model.opinion import Said, joined
 from agents.model.quotes import verbatim
 from agents.model.reading import Reader
 from agents.model.tools import Toolbox
 from agents.model.toolsets import Servers, Toolsets
+from agents.model.types import ChatClient
 from assistant.domain.action import Remedy
 from assistant.domain.case import Spent
 from assistant.domain.event import (
@@ -54,7 +54,7 @@ class ModelMind:
     """Implements `agents.mind.Mind` over another mind, the expert or a recording of it."""
 
     def __init__(
-        self, expert: Mind, reader: Reader, client: ModelClient, model: str, allowance: Allowance, clock: Clock,
+        self, expert: Mind, reader: Reader, client: ChatClient, model: str, allowance: Allowance, clock: Clock,
         day: Callable[[], Spent] = Spent, servers: Servers | None = None,
     ) -> None:  # fmt: skip
         """Keep the parts. `model` is the name that people know; `day` what the sessions of today have used.

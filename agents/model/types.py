@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from assistant.errors import ModelError
@@ -13,6 +14,10 @@ MIN_SECRET_CHARACTERS: Final = 6
 """Shorter values of headers (`sre`, `true`) are words, and taking them out would spoil the text."""
 Message = Mapping[str, Any]
 """One message as the chat completions protocol has it: `role`, `content`, and what belongs to tool calls."""
+Tell = Callable[[str], None]
+"""Told a sentence."""
+Wait = Callable[[str, float], None]
+"""Told why and for how many seconds nothing is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,27 @@ class Reply:
     def empty(self) -> bool:
         """Say whether the model said nothing at all."""
         return not self.text.strip() and not self.calls
+
+
+class ChatClient(Protocol):
+    """Asks language models: in this process (`agents.model.client`), or in one of its own, where LiteLLM is loaded."""
+
+    async def call(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Message] = (),
+        *,
+        tell: Tell = lambda sentence: None,
+        on_text: Tell = lambda part: None,
+        on_wait: Wait = lambda why, seconds: None,
+        seconds: float = math.inf,
+    ) -> Reply:
+        """Return one whole answer. Raises a ModelCallError.
+
+        `tell` hears whom it asks instead, `on_text` the text as it comes, `on_wait` why and how long it waits.
+        `seconds` is for all of it, other tries and other endpoints included. Cancelling it closes the connection.
+        """
+        ...
 
 
 class ModelCallError(ModelError):

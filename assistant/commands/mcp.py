@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from assistant.commands.opening import place_for, settings_of
 from assistant.config import Settings
 from assistant.errors import UsageError
+from assistant.processes import claim_pipes
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -35,7 +36,7 @@ def mcp(given: argparse.Namespace) -> int:
 
 async def _serve(given: argparse.Namespace) -> int:
     settings, place = settings_of(given), place_for(given)
-    pipes = _claimed() if given.http is None else None
+    pipes = claim_pipes() if given.http is None else None
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from assistant.mcpserver.server import build
     from assistant.mcpserver.stdio import serve_stdio
@@ -48,17 +49,6 @@ async def _serve(given: argparse.Namespace) -> int:
     finally:
         await pool.close()
     return 0
-
-
-def _claimed() -> tuple[int, int]:
-    # From now on the protocol has descriptors of its own: a stray print of any library lands in the log, and no child
-    # inherits the pipes.
-    source, sink = os.dup(0), os.dup(1)
-    empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, 0)
-    os.close(empty)
-    os.dup2(2, 1)
-    return source, sink
 
 
 async def _on_port(server: MCPServer[Any], settings: Settings, wanted: int) -> None:

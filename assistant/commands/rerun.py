@@ -1,5 +1,7 @@
 """`rerun`: answer a recorded question anew on the recorded evidence, and compare. Nothing here opens a cluster.
 
+The only way out is the process that asks the model, where one is given, and its address.
+
 The rerun is a session like any other, with a log of its own, so that it can be shown, exported and replayed.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -34,12 +37,14 @@ if TYPE_CHECKING:
     from agents.mind import Mind
     from assistant.domain.ports import Clock
     from assistant.domain.recorded import RecordedTurn
+    from assistant.model_worker.link import ModelWorker
     from assistant.store.log import SessionStore
     from assistant.store.memory import MemoryStore
 
 
 def rerun(given: argparse.Namespace) -> int:
     """Answer one recorded question again and print both answers side by side."""
+    from assistant.models import model_worker
     from assistant.session.clock import SystemClock
     from assistant.wiring import rerun_mind
 
@@ -50,8 +55,9 @@ def rerun(given: argparse.Namespace) -> int:
     before, recorded = _recorded(settings, given.what, given.turn)
     clock, store = SystemClock(), _store(settings)
     try:
-        mind = rerun_mind(settings, recorded, model, base_url, store, clock)
-        after = asyncio.run(_answer(settings, recorded, mind, _opened(before, model), store, clock))
+        worker = model_worker(settings, clock) if model else None
+        mind = rerun_mind(settings, recorded, model, worker, store, clock)
+        after = asyncio.run(_answer(settings, recorded, mind, _opened(before, model), store, clock, worker))
         trouble = store.trouble
     finally:
         store.close()
@@ -89,31 +95,32 @@ def _store(settings: Settings) -> SessionStore | MemoryStore:
 
 async def _answer(
     settings: Settings, recorded: RecordedTurn, mind: Mind, opened: SessionOpened, store: SessionStore | MemoryStore,
-    clock: Clock,
+    clock: Clock, worker: ModelWorker | None,
 ) -> Case:  # fmt: skip
-    from agents.graph import GraphWorkflow
-    from assistant.policy.redact import redact_text
-    from assistant.session.budget import Bounds
-    from assistant.session.parts import Parts
-    from assistant.session.runner import Session
-    from assistant.store.log import new_session_id
+    async with AsyncExitStack() as stack:
+        if worker is not None:
+            stack.push_async_callback(worker.close)
+            worker.start_ahead()
+            await asyncio.sleep(0)  # it is on its way before we load what we need ourselves
+        from agents.graph import GraphWorkflow
+        from assistant.policy.redact import redact_text
+        from assistant.session.budget import Bounds
+        from assistant.session.parts import Parts
+        from assistant.session.runner import Session
+        from assistant.store.log import new_session_id
 
-    # Without a gate there is no way to a change, and without a file nothing to go on from after a crash.
-    workflow = GraphWorkflow(mind, None, None, clock)
-    parts = Parts(
-        store=store, workflow=workflow, gate=None, clock=clock, redact=redact_text, by="rerun", propose=False,
-        bounds=Bounds(settings.tool_calls, float(settings.turn_seconds)),
-    )  # fmt: skip
-    session = await Session.open(parts, new_session_id(clock.now()), opened)
-    try:
+        # Without a gate there is no way to a change, and without a file nothing to go on from after a crash.
+        workflow = GraphWorkflow(mind, None, None, clock)
+        stack.push_async_callback(workflow.close)
+        parts = Parts(
+            store=store, workflow=workflow, gate=None, clock=clock, redact=redact_text, by="rerun", propose=False,
+            bounds=Bounds(settings.tool_calls, float(settings.turn_seconds)),
+        )  # fmt: skip
+        session = await Session.open(parts, new_session_id(clock.now()), opened)
+        stack.push_async_callback(session.close)
         await session.ask(recorded.question, recorded.namespace)
         await session.finished()
         return session.case
-    finally:
-        try:
-            await session.close()
-        finally:
-            await workflow.close()
 
 
 def _opened(before: Case, model: str) -> SessionOpened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import subprocess
 import sys
@@ -98,6 +99,26 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     modules = imported_by(*arguments)
     assert "argparse" in modules
     assert not modules & set(HEAVY)
+
+
+async def test_the_process_of_the_face_never_imports_the_models_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.unit.model import competent
+    from tests.unit.model.scene import calls
+    from tests.unit.model.server import serving
+
+    for name in ("PILOTHOUSE_STATE_DIR", "PILOTHOUSE_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    async with serving() as server:
+        server.think = lambda request: calls(*competent.reply(request))
+        bundle = ROOT / "recordings" / "practice" / "missing-image" / "bundle.tar.gz"
+        modules = await asyncio.to_thread(
+            imported_by, "ask", "what is wrong?", "-A", "--bundle", str(bundle), "--model", "openai/scripted",
+            "--base-url", server.url,
+        )  # fmt: skip
+        assert server.asked, "the model was asked"
+    assert "agents" in modules and not modules & {"litellm", "openai", "tiktoken", "tokenizers"}
 
 
 def test_reading_the_settings_imports_nothing_heavy() -> None:

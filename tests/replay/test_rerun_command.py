@@ -49,7 +49,7 @@ def rerun(
 
     def run(outcome: Outcome, *arguments: str, name: str = "gpt-x") -> tuple[int, str, str]:
         def made(
-            settings: Settings, recorded: RecordedTurn, model: str, base_url: str, store: SessionStore, clock: Clock
+            settings: Settings, recorded: RecordedTurn, model: str, client: object, store: SessionStore, clock: Clock
         ) -> Mind:
             return OtherMind(recorded, clock, outcome, name)
 
