@@ -309,6 +309,10 @@ class Loop:
         if call.fault:
             self.case.failures.append(f"{call.name[:40] or 'a call'}: {call.fault}")
             return
+        if self.toolsets is not None and (why := self.toolsets.missing(call.name)):
+            # Not a call yet: once it is found, it may be made just so.
+            self.case.failures.append(why)
+            return
         key = json.dumps([call.name, dict(call.arguments)], sort_keys=True, default=str)
         self._asked[key] = self._asked.get(key, 0) + 1
         if self._asked[key] > 1 and call.name != "more":

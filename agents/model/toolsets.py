@@ -90,6 +90,12 @@ class Toolsets:
         """Say whether a call is one of these tools, or of one that could be."""
         return bool(self._names) and (name == FIND or name in self._offered)
 
+    def missing(self, name: str) -> str:
+        """Return what to do about a call of a server's tool that was not found yet, "" for any other."""
+        if name in self._offered or name.partition("__")[0] not in self._names or "__" not in name:
+            return ""
+        return f"{name[:80]} was not found yet: look for it with `{FIND}` first"
+
     async def find(self, given: Mapping[str, Any]) -> str:
         """Look for tools and offer them from the next call on; returns what was found in a line."""
         words = given.get("words")
