@@ -23,8 +23,8 @@ ERAS = ("2025-06-18", "2025-11-25", MODERN)
 class Endpoint:
     """A scripted server behind HTTP, in the form of its era. `fault` changes what a call gets."""
 
-    def __init__(self, era: str, fault: str = "") -> None:
-        self.script = Script({"era": era})
+    def __init__(self, era: str, fault: str = "", **orders: Any) -> None:
+        self.script = Script({"era": era, **orders})
         self.fault = fault
         self.era = era
         self.seen: list[tuple[str, dict[str, str]]] = []
