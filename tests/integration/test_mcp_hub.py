@@ -111,7 +111,7 @@ async def test_what_an_identity_may_not_do_is_told_before_a_call(pair: Pair, tmp
                 await made.prepare(f"kube__{name}", arguments)
         listed = await made.call(await made.prepare("kube__pods_list_in_namespace", {"namespace": pair.namespace}))
     assert listed.ok
-    assert noted["nodes_log"] == ("It may not get nodes, get nodes/proxy.",)
+    assert noted["nodes_log"] == ("It may not get nodes.",)
     assert noted["pods_get"] == ()
 
 

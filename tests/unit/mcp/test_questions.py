@@ -23,6 +23,7 @@ from assistant.tools.mcp.questions import MOST_ROUNDS
 from tests.session.scripted import OPENED, FakeClock, drain
 from tests.unit.mcp.conftest import Desk, Desks
 from tests.unit.mcp.servers.scripted import MODERN
+from tests.unit.mcp.test_eras import Endpoint, served
 
 ERAS = ("2025-06-18", "2025-11-25", MODERN)
 FORM = {
@@ -72,6 +73,22 @@ async def test_a_persons_answer_goes_back_and_the_call_is_made_once(desks: Desks
         assert person.asked == [("web", "How many?")]
         assert '"count": 3' in outcome.text
         assert desk.calls("web") == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_persons_answer_goes_back_over_http(desks: Desks, era: str) -> None:
+    person = Person()
+    endpoint = Endpoint(era, asks=[FORM])
+    async with served(endpoint) as server, desks(server, elicit=person, environ={"T": "t"}) as desk:
+        await desk.approve("far")
+        task = asyncio.create_task(desk.call("far__echo"))
+        async with asyncio.timeout(20):
+            await person.heard.wait()
+        await desk.clock.pass_seconds(100)
+        person.answer.set()
+        assert '"count": 3' in (await task).text
+        assert person.asked == [("far", "How many?")]
+        assert endpoint.script.calls == 1
 
 
 @pytest.mark.parametrize("era", [ERAS[0], MODERN])
