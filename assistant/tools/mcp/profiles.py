@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final
 
@@ -92,6 +93,7 @@ _PYTHON: Final = frozenset({"uvx"})
 _VERSION: Final = r"(?:(?:@|==)[\w.-]+)?"
 
 
+@lru_cache(maxsize=256)
 def known(server: Server) -> str:
     """Return the profile of a server by its command, "" for none."""
     program = PurePath(server.command).name

@@ -185,6 +185,27 @@ async def test_one_question_of_a_server_at_a_time_is_before_the_person(desks: De
         assert len(person.asked) == 2
 
 
+async def test_a_question_that_may_be_of_either_of_two_calls_holds_both_and_ends_with_the_last(desks: Desks) -> None:
+    person, seen = Person(), list[CallNews]()
+    async with desks(web={"era": ERAS[1], "asks": [FORM], "fault": "hang-after"}, elicit=person) as desk:
+        await desk.approve("web")
+        other = asyncio.create_task(desk.call("web__echo", watch=seen.append))
+        first = await asked(desk, person)
+        for _ in range(5):
+            await desk.clock.pass_seconds(40)
+        assert not first.done()
+        assert not other.done()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert person.ended == 0
+        other.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await other
+        await drain()
+        assert person.ended == 1
+
+
 async def test_who_cannot_be_asked_says_no(desks: Desks) -> None:
     async def broken(server: str, question: types.ElicitRequestParams) -> types.ElicitResult:
         raise RuntimeError("no screen")
