@@ -16,10 +16,12 @@ from kubernetes import client, config
 from assistant.domain.proposal import Answer
 from assistant.domain.toolserver import ToolClass
 from assistant.gate.process import SystemClock
+from assistant.tools.mcp.access import May
 from assistant.tools.mcp.catalog import functions
-from assistant.tools.mcp.classes import PROFILES
+from assistant.tools.mcp.faults import McpAccessError
 from assistant.tools.mcp.hub import Hub
 from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.profiles import PROFILES
 from assistant.tools.mcp.servers import Server, Servers
 from tests.integration.programs import MCP_SERVER, ROOT
 from tests.integration.test_gate_clients import SECONDS, Pair, child
@@ -45,11 +47,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 @contextlib.asynccontextmanager
-async def hub(pair: Pair, tmp_path: Path) -> AsyncIterator[Hub]:
-    servers = Servers((Server("kube", str(MCP_SERVER), timeout_seconds=SECONDS, source="mcp.json"),))
+async def hub(pair: Pair, tmp_path: Path, *args: str, may: May | None = None) -> AsyncIterator[Hub]:
+    servers = Servers((Server("kube", str(MCP_SERVER), args, timeout_seconds=SECONDS, source="mcp.json"),))
     made = Hub(
         servers, Pins(tmp_path / "mcp-pins.json"), SystemClock(), kubeconfig=lambda name: pair.guarded,
-        logs=tmp_path / "logs", environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        logs=tmp_path / "logs", environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, may=may,
     )  # fmt: skip
     async with asyncio.timeout(SECONDS), made:
         made.approve_server("kube", made.status()[0].digest)
@@ -74,12 +76,53 @@ async def test_what_the_profile_calls_a_read_is_there_and_says_so_too(pair: Pair
         tools = {tool.definition.name: tool for tool in await made.tools("kube")}
         found = await made.search("list pods of a namespace", 3)
     reads = {name for name, tool in tools.items() if tool.kind is ToolClass.READ}
-    assert reads == PROFILES["kubernetes-mcp-server"] & tools.keys()
+    assert reads == PROFILES["kubernetes-mcp-server"].reads & tools.keys()
     assert len(reads) >= 9
     assert tools["pods_delete"].kind is ToolClass.ASK_DESTRUCTIVE
     assert tools["pods_exec"].kind is ToolClass.ASK_DESTRUCTIVE
     assert "kube__pods_list_in_namespace" in [tool.name for tool in found]
     assert len(functions(found)) == 3
+
+
+async def test_no_tool_of_the_profile_says_that_it_changes_something(pair: Pair, tmp_path: Path) -> None:
+    async with hub(pair, tmp_path, "--toolsets=core,config,helm,kubevirt,tekton,kiali,kcp,netobserv") as made:
+        tools = {tool.definition.name: tool for tool in await made.tools("kube")}
+    reads = PROFILES["kubernetes-mcp-server"].reads
+    # Of contexts there is one in the guarded kubeconfig, and projects are OpenShift's: these two may be missing.
+    assert reads - tools.keys() <= {"configuration_contexts_list", "projects_list"}
+    for name in reads & tools.keys():
+        assert tools[name].definition.hints["readOnlyHint"] is True
+        assert tools[name].kind is ToolClass.READ
+    assert all(tool.kind is not ToolClass.READ for name, tool in tools.items() if name not in reads)
+
+
+async def test_what_an_identity_may_not_do_is_told_before_a_call(pair: Pair, tmp_path: Path) -> None:
+    def may(verb: str, group: str, resource: str, namespace: str) -> bool:
+        return verb in ("get", "list") and resource != "nodes"
+
+    async with hub(pair, tmp_path, may=may) as made:
+        noted = {tool.name: tool.notes for tool in (await made.look("kube")).tools}
+        for name, arguments in (
+            ("pods_delete", {"namespace": pair.namespace, "name": "a"}),
+            ("resources_delete", {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "a"}),
+            ("nodes_log", {"name": "a", "query": "kubelet"}),
+        ):
+            with pytest.raises(McpAccessError):
+                await made.prepare(f"kube__{name}", arguments)
+        listed = await made.call(await made.prepare("kube__pods_list_in_namespace", {"namespace": pair.namespace}))
+    assert listed.ok
+    assert noted["nodes_log"] == ("It may not get nodes.",)
+    assert noted["pods_get"] == ()
+
+
+async def test_its_prompts_can_be_read(pair: Pair, tmp_path: Path) -> None:
+    async with hub(pair, tmp_path) as made:
+        looked = await made.look("kube")
+        said = await made.prompt("kube", "cluster-health-check", {"namespace": pair.namespace})
+    assert "cluster-health-check" in [prompt.name for prompt in looked.prompts]
+    assert looked.resources == ()
+    assert said.ok
+    assert said.citation.request.startswith("mcp kube prompt cluster-health-check")
 
 
 async def test_a_secret_comes_back_without_its_values(pair: Pair, tmp_path: Path) -> None:

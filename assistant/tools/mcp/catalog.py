@@ -106,7 +106,11 @@ def defined(server: Server, listed: Sequence[types.Tool]) -> tuple[Definition, .
 
 def judged(server: Server, definitions: Iterable[Definition], pins: Pins, may: May | None = None) -> tuple[Tool, ...]:
     """Return the tools with their standing now, and what the identity lacks for them. Raises StoreError."""
-    tools = (Tool(each, class_of(server, each), pins.tool(each), host=remote_host(server)) for each in definitions)
+    known, host = tuple(definitions), remote_host(server)
+    verdicts = pins.tools(server.name, known)
+    tools = [
+        Tool(each, class_of(server, each), verdict, host=host) for each, verdict in zip(known, verdicts, strict=True)
+    ]
     return tuple(tools if may is None else (replace(each, access=each.allowed({}, may)) for each in tools))
 
 

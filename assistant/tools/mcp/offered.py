@@ -103,4 +103,4 @@ def _parsed(template: str) -> UriTemplate | None:
 def _fits(template: UriTemplate, uri: str) -> bool:
     values = template.match(uri, max_uri_length=LONGEST_URI)
     # Matching lets further query parameters pass; filling the values in again shows that there are none.
-    return values is not None and template.expand(values) == uri
+    return values is not None and all(values.values()) and template.expand(values) == uri

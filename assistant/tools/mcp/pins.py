@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,12 +104,12 @@ class Pins:
 
     def tool(self, definition: Definition) -> Verdict:
         """Say how a tool's definition stands. Raises StoreError."""
-        if definition.refused:
-            return Verdict(Standing.REFUSED, (f"cannot be used: {definition.refused}",))
-        kept = self._entry(definition.server).get("tools", {}).get(definition.name, {})
-        if kept.get("digest") == definition.digest:
-            return Verdict(Standing.APPROVED)
-        return _judged(kept, Pin(definition.digest, definition.lines) if kept else Pin(definition.digest, ()))
+        return self.tools(definition.server, [definition])[0]
+
+    def tools(self, server: str, definitions: Iterable[Definition]) -> list[Verdict]:
+        """Say how each of a server's definitions stands, from one look at the file. Raises StoreError."""
+        known = self._entry(server).get("tools", {})
+        return [_standing(each, known.get(each.name, {})) for each in definitions]
 
     def approve_server(self, name: str, pin: Pin) -> None:
         """Keep a server's command line as approved. Tools approved before stay: they have pins of their own.
@@ -190,6 +190,14 @@ def _well_formed(data: Any) -> bool:
         if not all(isinstance(tool, dict) for tool in entry.get("tools", {}).values()):
             return False
     return True
+
+
+def _standing(definition: Definition, kept: Mapping[str, Any]) -> Verdict:
+    if definition.refused:
+        return Verdict(Standing.REFUSED, (f"cannot be used: {definition.refused}",))
+    if kept.get("digest") == definition.digest:
+        return Verdict(Standing.APPROVED)
+    return _judged(kept, Pin(definition.digest, definition.lines) if kept else Pin(definition.digest, ()))
 
 
 def _judged(kept: Mapping[str, Any], pin: Pin) -> Verdict:

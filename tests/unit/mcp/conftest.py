@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from assistant.tools.mcp.access import May
 from assistant.tools.mcp.hub import Hub
 from assistant.tools.mcp.pins import Pins
 from assistant.tools.mcp.questions import Elicit, decline
@@ -88,7 +89,11 @@ def scripted(folder: Path, name: str, **orders: Any) -> Server:
 def desks(tmp_path: Path) -> Desks:
     @contextlib.asynccontextmanager
     async def desk(
-        *servers: Server, elicit: Elicit = decline, environ: dict[str, str] | None = None, **scripts: dict[str, Any]
+        *servers: Server,
+        elicit: Elicit = decline,
+        environ: dict[str, str] | None = None,
+        may: May | None = None,
+        **scripts: dict[str, Any],
     ) -> AsyncIterator[Desk]:
         made = [*servers, *(scripted(tmp_path, name.replace("_", "-"), **orders) for name, orders in scripts.items())]
         clock, groups = FakeClock(), list[int]()
@@ -100,7 +105,7 @@ def desks(tmp_path: Path) -> Desks:
         hub = Hub(
             Servers(tuple(made)), Pins(tmp_path / "state" / "mcp-pins.json"), clock,
             kubeconfig=kubeconfig, logs=tmp_path / "logs", elicit=elicit, environ=environ,
-            warden=Roll(groups),
+            warden=Roll(groups), may=may,
         )  # fmt: skip
         async with hub:
             made_for.append(Desk(hub, clock, tmp_path, groups))

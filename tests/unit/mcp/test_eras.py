@@ -23,24 +23,31 @@ ERAS = ("2025-06-18", "2025-11-25", MODERN)
 class Endpoint:
     """A scripted server behind HTTP, in the form of its era. `fault` changes what a call gets."""
 
-    def __init__(self, era: str, fault: str = "") -> None:
-        self.script = Script({"era": era})
+    def __init__(self, era: str, fault: str = "", **orders: Any) -> None:
+        self.script = Script({"era": era, **orders})
         self.fault = fault
         self.era = era
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.closed = asyncio.Event()
         self.sessions = 0
+        self.late: asyncio.Future[dict[str, Any]]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.method != "POST":
             return web.Response(status=405)
         asked = json.loads(await request.read())
+        if "method" not in asked:
+            if (late := self.script.answered(asked)) is not None:
+                self.late.set_result(late)
+            return web.Response(status=202)
         self.seen.append((asked["method"], dict(request.headers)))
         greeted = self.era == MODERN or asked["method"] in ("initialize", "server/discover")
         if not greeted and request.headers.get("Mcp-Session-Id") != f"s{self.sessions}":
             return web.Response(status=404)
         if asked["method"] == "tools/call" and self.fault:
             return await self.misbehave(request, asked)
+        if asked["method"] == "tools/call" and self.era != MODERN and self.script.orders.get("asks"):
+            return await self.asking(request, asked)
         answer = self.script.answer(asked)
         if answer is None:
             return web.Response(status=202)
@@ -49,6 +56,17 @@ class Endpoint:
             self.sessions += 1
             headers["Mcp-Session-Id"] = f"s{self.sessions}"
         return web.json_response(answer, headers=headers)
+
+    async def asking(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        """Put the questions of an older revision into the stream of the call, and its answer after theirs."""
+        self.script.calls += 1
+        self.script.waiting, self.late = asked, asyncio.get_running_loop().create_future()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for message in self.script.questions():
+            await response.write(f"event: message\ndata: {json.dumps(message)}\n\n".encode())
+        await response.write(f"event: message\ndata: {json.dumps(await self.late)}\n\n".encode())
+        return response
 
     async def misbehave(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
         self.script.calls += 1

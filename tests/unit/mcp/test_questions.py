@@ -23,6 +23,7 @@ from assistant.tools.mcp.questions import MOST_ROUNDS
 from tests.session.scripted import OPENED, FakeClock, drain
 from tests.unit.mcp.conftest import Desk, Desks
 from tests.unit.mcp.servers.scripted import MODERN
+from tests.unit.mcp.test_eras import Endpoint, served
 
 ERAS = ("2025-06-18", "2025-11-25", MODERN)
 FORM = {
@@ -72,6 +73,22 @@ async def test_a_persons_answer_goes_back_and_the_call_is_made_once(desks: Desks
         assert person.asked == [("web", "How many?")]
         assert '"count": 3' in outcome.text
         assert desk.calls("web") == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_persons_answer_goes_back_over_http(desks: Desks, era: str) -> None:
+    person = Person()
+    endpoint = Endpoint(era, asks=[FORM])
+    async with served(endpoint) as server, desks(server, elicit=person, environ={"T": "t"}) as desk:
+        await desk.approve("far")
+        task = asyncio.create_task(desk.call("far__echo"))
+        async with asyncio.timeout(20):
+            await person.heard.wait()
+        await desk.clock.pass_seconds(100)
+        person.answer.set()
+        assert '"count": 3' in (await task).text
+        assert person.asked == [("far", "How many?")]
+        assert endpoint.script.calls == 1
 
 
 @pytest.mark.parametrize("era", [ERAS[0], MODERN])
@@ -166,6 +183,27 @@ async def test_one_question_of_a_server_at_a_time_is_before_the_person(desks: De
         person.answer.set()
         await task
         assert len(person.asked) == 2
+
+
+async def test_a_question_that_may_be_of_either_of_two_calls_holds_both_and_ends_with_the_last(desks: Desks) -> None:
+    person, seen = Person(), list[CallNews]()
+    async with desks(web={"era": ERAS[1], "asks": [FORM], "fault": "hang-after"}, elicit=person) as desk:
+        await desk.approve("web")
+        other = asyncio.create_task(desk.call("web__echo", watch=seen.append))
+        first = await asked(desk, person)
+        for _ in range(5):
+            await desk.clock.pass_seconds(40)
+        assert not first.done()
+        assert not other.done()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert person.ended == 0
+        other.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await other
+        await drain()
+        assert person.ended == 1
 
 
 async def test_who_cannot_be_asked_says_no(desks: Desks) -> None:

@@ -15,11 +15,12 @@ import pytest
 from assistant.domain.toolserver import Standing, ToolClass
 from assistant.errors import StoreError
 from assistant.tools.mcp.catalog import MOST_TOOLS, defined, functions, matching
-from assistant.tools.mcp.classes import PROFILES, class_of, profile_of
+from assistant.tools.mcp.classes import class_of, profile_of
 from assistant.tools.mcp.definition import LONGEST_EXPOSED, Definition, compared, define, exposed_name
 from assistant.tools.mcp.environment import launch
 from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError
 from assistant.tools.mcp.pins import Pins, pin_of
+from assistant.tools.mcp.profiles import PROFILES
 from assistant.tools.mcp.servers import Server
 from tests.unit.mcp.conftest import Desks
 
@@ -58,15 +59,26 @@ class TestClasses:
             ("npx", ("-y", "other", "kubernetes-mcp-server"), False),
             ("sh", ("kubernetes-mcp-server",), False),
             ("kubernetes-mcp-server-fork", (), False),
+            ("uvx", ("mcp-grafana==1.1.0",), True),
+            ("uvx", ("prometheus-mcp-server@latest",), True),
+            ("prometheus-mcp-server", (), False),
+            ("npx", ("prometheus-mcp-server",), False),
+            ("npx", ("-y", "argocd-mcp@0.9.0", "stdio"), True),
+            ("/usr/local/bin/flux-operator-mcp", ("serve",), True),
         ],
     )
     def test_a_known_server_is_known_by_its_command(self, command: str, args: tuple[str, ...], known: bool) -> None:
         assert bool(profile_of(Server("kube", command, args))) is known
 
     def test_a_profile_holds_no_tool_that_writes_or_goes_through_a_node(self) -> None:
-        names = PROFILES["kubernetes-mcp-server"]
+        names = PROFILES["kubernetes-mcp-server"].reads
         words = ("delete", "create", "update", "exec", "run", "scale", "nodes_log", "summary", "view")
         assert not [name for name in names if any(word in name for word in words)]
+
+    def test_no_profile_holds_a_tool_whose_name_says_that_it_changes_something(self) -> None:
+        words = {"create", "update", "delete", "post", "apply", "run", "sync", "set", "suspend", "resume", "install"}
+        names = [name for profile in PROFILES.values() for name in profile.reads]
+        assert not [name for name in names if words & set(name.split("_"))]
 
 
 class TestNames:

@@ -93,6 +93,11 @@ class Script:
         cached = {"ttlMs": 0, "cacheScope": "private"} if self.era == MODERN else {}
         if method in field:
             self.note(listed=method)
+            if many := offers.get("many"):
+                made = [
+                    {"uri": f"notes://{number}", "uriTemplate": "x", "name": f"p{number}"} for number in range(many)
+                ]
+                return {field[method]: made, **cached}
             found = {field[method]: offers.get(field[method], []), **cached}
             return found | ({"nextCursor": f"{len(self.answers)}{method}"} if offers.get("endless") else {})
         if (first := self.asking(params)) is not None:
@@ -248,6 +253,13 @@ def main() -> None:
         if "method" not in asked:
             if (late := script.answered(asked)) is not None and script.fault != "hang-after":
                 send(late)
+        elif asked["method"] == "resources/read" and script.fault.endswith("-on-read"):
+            if script.fault == "crash-on-read":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif script.fault == "error-on-read":
+                send({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32602, "message": "no such resource"}})
+            elif script.fault == "nonsense-on-read":
+                send({"jsonrpc": "2.0", "id": asked["id"], "result": {"contents": "a\u0007", "resultType": "complete"}})
         elif asked["method"] == "tools/list" and script.fault == "asks-outside":
             for question in script.questions():
                 send(question)
