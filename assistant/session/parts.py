@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from assistant.domain.ports import Clock, Workflow
 from assistant.session.asking import Asking
@@ -21,6 +22,7 @@ class Parts:
     `redact` takes secrets out of a text and counts them; `by` is who decides, for the log; `verify` reads the
     cluster again after a change that was reviewed outside a turn; `propose` false means: suggest, submit nothing.
     `asking` is the desk that the workflow's tools ask at, one of the session's own where there is none.
+    `servers` are the MCP servers, for the face to show (`assistant.tui.ports.ToolServersLike`); nothing here uses them.
     """
 
     store: Log
@@ -34,3 +36,4 @@ class Parts:
     propose: bool = True
     bounds: Bounds = field(default_factory=Bounds)
     asking: Asking | None = None
+    servers: Any = None

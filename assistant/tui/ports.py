@@ -5,18 +5,77 @@ Apart, because the screens are tested and shown with scripted ones.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from assistant.domain.asking import Reply
     from assistant.domain.case import Case
     from assistant.domain.event import Event
     from assistant.domain.hypothesis import Mark
     from assistant.domain.proposal import Answer, ProposalState
+    from assistant.domain.toolserver import ToolServer
 
 Listener: TypeAlias = "Callable[[Event, Case], None]"
+
+
+class AskingLike(Protocol):
+    """Where a person answers in the middle of a turn (`assistant.session.asking.Asking`)."""
+
+    attended: bool
+    """Whether a person is there to be asked; else everything is a no at once."""
+
+    def decide(self, call: str, digest: str, allowed: bool, reason: str = "") -> None:
+        """Answer a held call. Raises UsageError where it does not wait, or is not what was shown."""
+        ...
+
+    def reply(self, question: str, reply: Reply, values: Mapping[str, str | tuple[str, ...]] | None = None) -> None:
+        """Answer a server's question. Raises UsageError where it does not take these values: then it still waits."""
+        ...
+
+
+class ToolServersLike(Protocol):
+    """The MCP servers of a session. Nothing is started but by `look`, `read` and `prompt`."""
+
+    @property
+    def file(self) -> str:
+        """Return the path of mcp.json, which need not be there."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Return why that file cannot be used, as a sentence with what to do; "" where it can."""
+        ...
+
+    def servers(self) -> tuple[ToolServer, ...]:
+        """Return how each server stands. May read files, so it is made in a thread. Raises StoreError."""
+        ...
+
+    async def look(self, name: str) -> ToolServer:
+        """Start a server and return what it offers now. Raises PilothouseError."""
+        ...
+
+    async def approve_server(self, name: str, digest: str) -> None:
+        """Approve what starts a server, as it was shown. Raises PilothouseError."""
+        ...
+
+    async def approve_tools(self, name: str, digests: Mapping[str, str]) -> None:
+        """Approve tools (name and digest) as they were shown. Raises PilothouseError."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Take every approval of a server back. Raises PilothouseError."""
+        ...
+
+    async def read(self, name: str, uri: str) -> str:
+        """Return the text of a resource. Raises PilothouseError."""
+        ...
+
+    async def prompt(self, name: str, prompt: str, values: Mapping[str, str]) -> str:
+        """Return a prompt's text. Raises PilothouseError."""
+        ...
 
 
 class SessionLike(Protocol):
@@ -25,6 +84,16 @@ class SessionLike(Protocol):
     @property
     def case(self) -> Case:
         """Return the case as it stands."""
+        ...
+
+    @property
+    def asking(self) -> AskingLike:
+        """Return where a person answers in the middle of a turn."""
+        ...
+
+    @property
+    def servers(self) -> ToolServersLike | None:
+        """Return the MCP servers, None for a session without them."""
         ...
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:

@@ -1,0 +1,51 @@
+"""Other people's words on our screens: every row of them stands behind a bar, so no text can pass for the screen's own.
+
+Apart from `lines`, because the rows depend on a width: a bar that only the first row has could be left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from assistant.policy.sanitize import clip, safe
+from assistant.tui.lines import Given, Line, Tone, line, wrap
+
+BAR = "| "
+LONGEST_NAME = 40
+"""Cells of a server's, tool's or field's name where it stands among our words."""
+_TONES = {"+": Tone.ADDED, "-": Tone.REMOVED}
+
+
+def said(text: str, width: int, tone: Tone = Tone.CODE, *, indent: int = 0, ref: str = "", most: int = 0) -> list[Line]:
+    """Return a text in rows of at most `width` cells, each behind a bar; `most` rows, with a word on the rest."""
+    lead = " " * indent + BAR
+    room = max(width - len(lead), 8)
+    rows = [row for each in safe(text).split("\n") for row in wrap(line((each, tone)), room)]
+    left = len(rows) - most if most and len(rows) > most else 0
+    out = [line((lead, Tone.MUTED), *row, ref=ref) for row in rows[: len(rows) - left]]
+    return [*out, line((f"{' ' * indent}  and {left} rows more", Tone.MUTED), ref=ref)] if left else out
+
+
+def said_lines(lines: Iterable[str], width: int, *, changes: bool = False) -> list[Line]:
+    """Return lines of somebody else's behind the bar; with `changes` the sign before each tells what became of it."""
+    out: list[Line] = []
+    for each in lines:
+        tone = _TONES.get(each[:1], Tone.PLAIN) if changes else Tone.CODE
+        out += said(each, width, tone)
+    return out
+
+
+def named(name: str) -> Given:
+    """Return a name of somebody else's as one short word of a row: cut, and in the tone of foreign text."""
+    return clip(safe(name, multiline=False), LONGEST_NAME) or "(no name)", Tone.CODE
+
+
+def short(name: str, cells: int = LONGEST_NAME) -> str:
+    """Return a name of somebody else's on one line, cut."""
+    return clip(safe(name, multiline=False), cells) or "(no name)"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return `a, b, c and 4 more`."""
+    told = ", ".join(short(each) for each in names[:most])
+    return f"{told} and {len(names) - most} more" if len(names) > most else told
