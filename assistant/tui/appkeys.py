@@ -23,6 +23,7 @@ class KeyedApp(App[int]):
     BINDINGS = bindings(Place.ANYWHERE)
     session: SessionLike | None
     stopping: bool
+    note: str
 
     @property
     def working(self) -> bool:
@@ -94,6 +95,7 @@ class KeyedApp(App[int]):
         if first is None:
             self.tell("no MCP server waits for you")
         else:
+            self.note = ""
             self.switch("call" if isinstance(first, CallHeld) else "question")
 
     def take_prompt(self, text: str, server: str) -> None:

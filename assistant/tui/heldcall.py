@@ -12,7 +12,7 @@ from assistant.tui.consent import Card, ConsentScreen
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import Given, Line, Tone, line
 from assistant.tui.overlays import FieldScreen
-from assistant.tui.words import named, said_lines, short
+from assistant.tui.words import said_lines, short
 
 NOT_EXAMINED = (
     "This is no change of the cluster that the gate has examined: no diff, no dry run, no undo, and nobody looked at "
@@ -62,14 +62,17 @@ class HeldCallScreen(ConsentScreen):
             return None
         waiting, now = self.host.case.held_calls, self.host.now()
         open_now = held in waiting
-        place = f"  {waiting.index(held) + 1} of {len(waiting)}" if open_now and len(waiting) > 1 else ""
-        word: Given = (" MAY THIS TOOL BE CALLED? ", Tone.MATCH) if open_now else ("HELD CALL", Tone.HEADING)
-        title: tuple[Given, ...] = (
-            word, "  ", named(held.tool), " of MCP server ", named(held.server), (place, Tone.MUTED),
-        )  # fmt: skip
+        word: Given = (" ALLOW THIS CALL? ", Tone.MATCH) if open_now else ("HELD CALL", Tone.HEADING)
+        # All of both names stands in the text below; here they must leave room for how long it still waits.
+        tool, server = (
+            (short(held.tool), short(held.server)) if self.wide else (short(held.tool, 18), short(held.server, 16))
+        )
+        of = " of MCP server " if self.wide else " of "
+        title: tuple[Given, ...] = (word, "  ", (tool, Tone.CODE), of, (server, Tone.CODE))
         right: tuple[Given, ...] = ()
         if open_now:
-            right = (("denied in ", Tone.MUTED), (f"{countdown(held.until, now)} ", Tone.WARN))
+            place = f"{waiting.index(held) + 1}/{len(waiting)}  " if len(waiting) > 1 else ""
+            right = ((f"{place}denied in ", Tone.MUTED), (f"{countdown(held.until, now)} ", Tone.WARN))
         closed = "" if open_now else self._became(held)
         if open_now and now >= held.until:
             closed = "Nobody answered in time: it is not called."

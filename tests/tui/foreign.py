@@ -22,12 +22,12 @@ from tests.tui import fixture
 
 UNTIL = fixture.START + timedelta(seconds=420)
 ARGUMENTS = ("{", '  "channel": "payments-oncall",', '  "text": "Rollout 14 dropped envFrom; rolling back."', "}")
+LINES = ("server: notes", "tool: post_message", "it says of itself: nothing", *ARGUMENTS)
 
 
 def held(call: str = "m1", **changes: object) -> ev.CallHeld:
     made = ev.CallHeld(
-        call, "notes", "post_message", ("server: notes", "tool: post_message", "it says of itself: nothing", *ARGUMENTS),
-        "a1b2c3" + "0" * 58, UNTIL,
+        call, "notes", "post_message", LINES, "a1b2c3" + "0" * 58, UNTIL,
     )  # fmt: skip
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -48,14 +48,8 @@ def question(name: str = "Q7.1", **changes: object) -> ev.QuestionPut:
 
 
 def tool(name: str, kind: ToolClass = ToolClass.READ, standing: Standing = Standing.APPROVED) -> OfferedTool:
-    lines = (
-        f"tool: {name}",
-        f"says: {name} of the notes",
-        "hints: {}",
-        "takes: {",
-        'takes:  "type": "object"',
-        "takes: }",
-    )
+    takes = ("takes: {", 'takes:  "type": "object"', "takes: }")
+    lines = (f"tool: {name}", f"says: {name} of the notes", "hints: {}", *takes)
     changes = (f"-says: {name}", f"+says: {name} of the notes") if standing is Standing.CHANGED else ()
     return OfferedTool(name, f"notes__{name}", kind, standing, f"{name}-digest", lines, changes)
 

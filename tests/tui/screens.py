@@ -150,12 +150,14 @@ async def foreign_servers(size: tuple[int, int]) -> dict[str, str]:
         out[name] = app.export_screenshot()
 
     async with app.run_test(size=size) as pilot:
-        await shoot("mcp-servers", "escape", "g", "m")
+        await settled(pilot, clock)
+        await shoot("mcp-servers", "tab", "g", "m")
         await shoot("mcp-offered", "enter")
         await shoot("mcp-review-tools", "v")
-        await shoot("mcp-review-server", "escape", "escape", "j", "enter", "enter")
+        await shoot("mcp-review-server", "escape", "escape", "j", "j", "enter", "enter")
         session.emit(foreign.held(), foreign.held("m2", destructive=True, tool="purge"), foreign.question())
-        await shoot("mcp-waits", "escape", "escape", "escape")
+        await pilot.press("escape", "escape", "g", "i")
+        await shoot("mcp-waits")
         await shoot("mcp-call", "f3")
         await shoot("mcp-call-destroys", "right_square_bracket")
         app.switch("question")
