@@ -103,13 +103,13 @@ class KeyedApp(App[int]):
         self.switch("investigate")
         kept = False
         for screen in self.screens_of(InvestigateScreen):
+            if screen.typing:
+                # An enter that was pressed once too often must not send what nobody has read.
+                screen.back()
             kept = kept or bool(screen.prompt.text.strip())
             screen.offer(text)
-        self.tell(
-            "your own text stands in the prompt: empty it first"
-            if kept
-            else f"the words of MCP server {server} stand in the prompt; nothing is sent before you press enter"
-        )
+        words = f"the words of MCP server {server} stand in the prompt: i, read them, enter sends them"
+        self.tell("your own text stands in the prompt: send or empty it first" if kept else words)
 
     async def action_stop_or_back(self) -> None:
         """Close the overlay, else leave the screen, else stop the turn, else leave the prompt."""

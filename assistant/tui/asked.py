@@ -16,8 +16,8 @@ from assistant.tui.words import named, short
 Asked: TypeAlias = "ev.CallHeld | ev.CallDecided | ev.QuestionPut | ev.QuestionAnswered"
 
 REPLIES = {Reply.ACCEPT: "answered", Reply.DECLINE: "declined", Reply.CANCEL: "not answered"}
-SHOWN_WIDTH = 76
-"""Cells of a row of foreign text where the width is not known: it fits the narrowest screen."""
+SHOWN_WIDTH = 50
+"""Cells of a row of foreign text where the width is not known: it fits the narrowest pane."""
 URGENT_SECONDS = 10.0
 
 

@@ -19,7 +19,7 @@ NOT_EXAMINED = (
     "what it does."
 )
 STILL_GATED = "Should it want to change the cluster, the gate holds that and asks you apart."
-DESTROYS = "The server itself says that this tool destroys or overwrites something."
+DESTROYS = "The server says that this tool destroys or overwrites."
 
 
 class HeldCallScreen(ConsentScreen):
@@ -62,17 +62,17 @@ class HeldCallScreen(ConsentScreen):
             return None
         waiting, now = self.host.case.held_calls, self.host.now()
         open_now = held in waiting
-        word: Given = (" ALLOW THIS CALL? ", Tone.MATCH) if open_now else ("HELD CALL", Tone.HEADING)
-        # All of both names stands in the text below; here they must leave room for how long it still waits.
-        tool, server = (
-            (short(held.tool), short(held.server)) if self.wide else (short(held.tool, 18), short(held.server, 16))
-        )
-        of = " of MCP server " if self.wide else " of "
-        title: tuple[Given, ...] = (word, "  ", (tool, Tone.CODE), of, (server, Tone.CODE))
-        right: tuple[Given, ...] = ()
+        word = (" ALLOW THIS CALL? ", Tone.MATCH) if open_now else ("HELD CALL", Tone.HEADING)
+        right: tuple[tuple[str, Tone], ...] = ()
         if open_now:
             place = f"{waiting.index(held) + 1}/{len(waiting)}  " if len(waiting) > 1 else ""
             right = ((f"{place}denied in ", Tone.MUTED), (f"{countdown(held.until, now)} ", Tone.WARN))
+        of = " of MCP server " if self.wide else " of "
+        # All of both names stands in the text below; here they leave room for how long it still waits.
+        taken = len(word[0]) + len(of) + sum(len(each[0]) for each in right) + 6
+        each_name = min(40, max(6, (self.size.width - taken) // 2))
+        tool, server = short(held.tool, each_name), short(held.server, each_name)
+        title: tuple[Given, ...] = (word, "  ", (tool, Tone.CODE), of, (server, Tone.CODE))
         closed = "" if open_now else self._became(held)
         if open_now and now >= held.until:
             closed = "Nobody answered in time: it is not called."

@@ -227,8 +227,10 @@ def working(case: Case) -> bool:
     return case.running and not case.waiting
 
 
-def status_line(case: Case, now: datetime, *, state: str, note: str, width: int, stopping: bool = False) -> Line:
-    """Return what runs and the key that stops it; how many approvals wait."""
+def status_line(
+    case: Case, now: datetime, *, state: str, note: str, width: int, stopping: bool = False, stops: bool = True
+) -> Line:
+    """Return what runs, and the key that stops it where `stops`; how many approvals wait."""
     given: list[Given] = [(f" {state} ", Tone.ACCENT)] if state else [" "]
     running = [call for call in case.calls if not call.done]
     if stopping:
@@ -238,7 +240,7 @@ def status_line(case: Case, now: datetime, *, state: str, note: str, width: int,
         what = running[-1].title if running else step or "thinking"
         since = running[-1].started if running else case.last_at or now
         given += [f" working: {clip(what, max(10, width - 48))}  {max(0, int((now - since).total_seconds()))} s  "]
-        given.append(("esc stops", Tone.STRONG))
+        given += [("esc stops", Tone.STRONG)] if stops else []
     elif case.waiting or asked_count(case):
         given.append(" waits for your decision")
     elif note:

@@ -167,7 +167,7 @@ class QuestionScreen(CaseScreen):
         left = countdown(shown.until, self.host.now()) if self.waits else ""
         right: list[Given] = [(f"left unanswered in {left} ", Tone.MATCH)] if left else []
         verb = "WANTS YOU TO LOOK AT AN ADDRESS" if shown.url else "ASKS YOU SOMETHING"
-        name = short(shown.server)
+        name = short(shown.server, min(40, max(12, self.size.width - 66)))
         self.query_one("#asks", Row).show(
             line((f" MCP SERVER {name} {verb}{place}", Tone.MATCH), right=right, fill=Tone.MATCH)
         )
@@ -307,6 +307,9 @@ class QuestionScreen(CaseScreen):
     # Filling in --------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        if self.focused is self.query_one("#message"):
+            self.query_one("#form").focus()
+            return
         cursor = self.query_one("#form", LinesView).cursor
         place = self.form.typed_field(cursor) if self.waits and cursor and self._shown and not self._shown.url else -1
         if place >= 0:
@@ -315,7 +318,7 @@ class QuestionScreen(CaseScreen):
             self._turn()
 
     def _turn(self) -> None:
-        if self.waits and self._editing < 0:
+        if self.waits and self._editing < 0 and self.focused is not self.query_one("#message"):
             self.form.turn(self.query_one("#form", LinesView).cursor)
             self.refresh_case()
 

@@ -18,8 +18,8 @@ AS_YOU = (
     "reach the network."
 )
 NO_SANDBOX = "What it does to the cluster goes through the gate. Everything else that it does, nobody checks."
-AS_SHOWN = "A yes holds for the tools as they stand here; one that changes is off until you have looked at it again."
-STILL_ASKS = "Tools that do not only read still ask before each call. The words below are the server's own."
+AS_SHOWN = "A yes holds for the tools as shown; one that changes is off until reviewed."
+STILL_ASKS = "What does not only read still asks before each call. Below: its own words."
 
 
 class ReviewScreen(ConsentScreen):

@@ -10,15 +10,15 @@ from assistant.policy.sanitize import clip, safe
 from assistant.tui.lines import BLANK, Given, Line, Tone, columns, line
 from assistant.tui.words import named, said_lines, short
 
-STATES: dict[ServerState, Given] = {
+STATES: dict[ServerState, tuple[str, Tone]] = {
     ServerState.OFF: ("off", Tone.MUTED), ServerState.STARTING: ("starting ..", Tone.ACCENT),
     ServerState.READY: ("ready", Tone.GOOD), ServerState.FAILED: ("FAILED", Tone.BAD),
 }  # fmt: skip
-STANDINGS: dict[Standing, Given] = {
+STANDINGS: dict[Standing, tuple[str, Tone]] = {
     Standing.NEW: ("NEW", Tone.WARN), Standing.APPROVED: ("approved", Tone.GOOD),
     Standing.CHANGED: ("CHANGED", Tone.BAD), Standing.REFUSED: ("cannot be used", Tone.MUTED),
 }  # fmt: skip
-CLASSES: dict[ToolClass, Given] = {
+CLASSES: dict[ToolClass, tuple[str, Tone]] = {
     ToolClass.READ: ("only reads", Tone.GOOD), ToolClass.ASK: ("asks first", Tone.WARN),
     ToolClass.ASK_DESTRUCTIVE: ("asks first, says it destroys", Tone.BAD),
 }  # fmt: skip
@@ -54,8 +54,8 @@ def server_item(server: ToolServer, case: Case) -> list[Line]:
         ref=ref,
     )
     tools = f"{usable(server)} of {len(server.tools)} tools usable" if server.tools else "tools not listed yet"
-    over = f"  {short(server.protocol, 12)}" if server.protocol else ""
-    out = [head, line((f"  {tools}  ", Tone.MUTED), *_calls(case, server.name), (over, Tone.MUTED), hang=2, ref=ref)]
+    over = [(short(server.protocol, 12), Tone.MUTED)] if server.protocol else []
+    out = [head, line((f"  {tools}  ", Tone.MUTED), *_calls(case, server.name), hang=2, right=over, ref=ref)]
     if server.error:
         out.append(line(("  last error: ", Tone.BAD), clip(safe(server.error, multiline=False), 160), hang=4, ref=ref))
     return out
@@ -137,8 +137,9 @@ def _tool_lines(server: ToolServer) -> list[Line]:
     head = line((f"TOOLS {usable(server)} of {len(server.tools)} usable", Tone.HEADING), (more, Tone.WARN))
     out = [head]
     for tool in server.tools:
-        out.append(line("  ", named(tool.name), hang=4, right=[STANDINGS[tool.standing]], ref=f"tool:{tool.name}"))
-        out.append(line("    ", CLASSES[tool.kind], hang=4, ref=f"tool:{tool.name}"))
+        word, tone = STANDINGS[tool.standing]
+        right = [CLASSES[tool.kind], (f"  {word:<8}", tone)]
+        out.append(line("  ", named(tool.name), hang=4, right=right, ref=f"tool:{tool.name}"))
     if server.left_out:
         out.append(line(("  It has more tools than are taken; the rest cannot be used.", Tone.WARN), hang=4))
     return out

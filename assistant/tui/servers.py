@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 
 from assistant.domain.toolserver import OfferedTool, ServerPrompt, Standing, ToolServer
 from assistant.errors import PilothouseError
+from assistant.policy.sanitize import safe
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import BLANK, Line, Tone, line
 from assistant.tui.overlays import FieldScreen, TextScreen
@@ -27,14 +28,14 @@ from assistant.tui.serverlines import (
     tool_lines,
 )
 from assistant.tui.view import LinesView, Row, Rule
-from assistant.tui.words import said, short
+from assistant.tui.words import BAR, short
 
 if TYPE_CHECKING:
     from assistant.tui.ports import ToolServersLike
 
 READ_AGAIN_SECONDS = 2.0
 """A server comes up and goes down without an event, so the list is read anew while it is looked at."""
-TEXT_WIDTH = 72
+TEXT_WIDTH = 68
 LONGEST_PROMPT = 8_000
 """Characters of a server's prompt that are put into the question: more than that nobody reads there."""
 
@@ -287,7 +288,8 @@ class ServersScreen(CaseScreen):
         if self.drawable:
             head = [line(("from MCP server ", Tone.MUTED), (short(name), Tone.CODE), "; the text is its own words")]
             title = f"Resource {short(uri, 60)}"
-            self.app.push_screen(TextScreen(title, said(text, TEXT_WIDTH), head=head))
+            rows = [line((BAR, Tone.MUTED), (row, Tone.CODE), hang=len(BAR)) for row in safe(text).split("\n")]
+            self.app.push_screen(TextScreen(title, rows, head=head))
 
     def _fill(self, server: ToolServer, prompts: Sequence[ServerPrompt]) -> None:
         """Ask for a prompt's arguments one after the other, then for its text."""

@@ -21,7 +21,7 @@ READS_IN_A_ROW = 5
 """Longer runs of successful reads collapse to one line."""
 PREVIEW_LINES = 12
 PROGRESS_ROWS = 2
-PROGRESS_CELLS = 60
+PROGRESS_CELLS = 50
 
 STEP_MARKS = {
     StepStatus.PENDING: "[ ]",

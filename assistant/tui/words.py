@@ -22,7 +22,8 @@ def said(text: str, width: int, tone: Tone = Tone.CODE, *, indent: int = 0, ref:
     room = max(width - len(lead), 8)
     rows = [row for each in safe(text).split("\n") for row in wrap(line((each, tone)), room)]
     left = len(rows) - most if most and len(rows) > most else 0
-    out = [line((lead, Tone.MUTED), *row, ref=ref) for row in rows[: len(rows) - left]]
+    # Where there is less room than was thought, what is broken again stands in at least as far as the bar.
+    out = [line((lead, Tone.MUTED), *row, hang=len(lead), ref=ref) for row in rows[: len(rows) - left]]
     return [*out, line((f"{' ' * indent}  and {left} rows more", Tone.MUTED), ref=ref)] if left else out
 
 

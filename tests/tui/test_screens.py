@@ -13,12 +13,16 @@ from assistant.errors import ClusterError
 from assistant.tui.app import PilothouseApp
 from assistant.tui.approvals import ApprovalsScreen
 from assistant.tui.caseview import CaseBody
+from assistant.tui.heldcall import HeldCallScreen
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS, Place, as_markdown, clashes
 from assistant.tui.lines import Tone
 from assistant.tui.overlays import ChooserScreen, TextScreen, help_lines
 from assistant.tui.ports import Recording, SessionLike
+from assistant.tui.question import QuestionScreen
 from assistant.tui.replay import ReplayScreen
+from assistant.tui.review import ReviewScreen
+from assistant.tui.servers import ServersScreen
 from assistant.tui.sessions import SessionsScreen
 from assistant.tui.themes import PALETTES
 from assistant.tui.transcript import Transcript
@@ -334,7 +338,8 @@ def test_no_key_means_two_things_in_one_place() -> None:
 def test_every_binding_has_a_text_and_an_action() -> None:
     screens = {
         Place.INVESTIGATE: InvestigateScreen, Place.APPROVALS: ApprovalsScreen, Place.SESSIONS: SessionsScreen,
-        Place.REPLAY: ReplayScreen, Place.CHOOSER: ChooserScreen, Place.TEXT: InvestigateScreen,
+        Place.SERVERS: ServersScreen, Place.REVIEW: ReviewScreen, Place.CALL: HeldCallScreen,
+        Place.QUESTION: QuestionScreen, Place.REPLAY: ReplayScreen, Place.CHOOSER: ChooserScreen, Place.TEXT: InvestigateScreen,
         Place.ANYWHERE: PilothouseApp,
     }  # fmt: skip
     for key in KEYS:
