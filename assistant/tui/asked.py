@@ -146,7 +146,7 @@ def asked_detail(payload: Asked) -> list[Line]:
             return out
         case ev.QuestionAnswered() if payload.fields:
             names = ", ".join(short(each) for each in payload.fields)
-            return [head, line((f"fields: {names}; the values went to the server and into no log", Tone.MUTED), hang=2)]
+            return [head, line((f"fields: {names}; the values stand in no log", Tone.MUTED), hang=2)]
         case _:
             return [head]
 

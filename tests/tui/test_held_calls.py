@@ -28,9 +28,7 @@ Opened = tuple[PilothouseApp, Pilot[int], ScriptedSession, StillClock]
 
 
 @asynccontextmanager
-async def holding(
-    *held: ev.CallHeld, size: tuple[int, int] = (120, 36), settle: bool = True
-) -> AsyncIterator[Opened]:
+async def holding(*held: ev.CallHeld, size: tuple[int, int] = (120, 36), settle: bool = True) -> AsyncIterator[Opened]:
     """An app whose screen shows a call that waits."""
     clock = StillClock()
     app, session = built(clock)
@@ -259,10 +257,11 @@ async def test_the_action_bar_stays_with_a_call_of_ten_thousand_lines(size: tupl
 async def test_the_terminal_is_asked_only_while_it_is_there() -> None:
     clock = StillClock()
     app, session = built(clock)
-    assert not session.asking.attended
+    attended = [session.asking.attended]
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot, clock)
-        assert session.asking.attended
+        attended.append(session.asking.attended)
         await app.leave()
-        assert not session.asking.attended
-        assert session.closed
+        attended.append(session.asking.attended)
+    assert attended == [False, True, False]
+    assert session.closed

@@ -339,8 +339,8 @@ def test_every_binding_has_a_text_and_an_action() -> None:
     screens = {
         Place.INVESTIGATE: InvestigateScreen, Place.APPROVALS: ApprovalsScreen, Place.SESSIONS: SessionsScreen,
         Place.SERVERS: ServersScreen, Place.REVIEW: ReviewScreen, Place.CALL: HeldCallScreen,
-        Place.QUESTION: QuestionScreen, Place.REPLAY: ReplayScreen, Place.CHOOSER: ChooserScreen, Place.TEXT: InvestigateScreen,
-        Place.ANYWHERE: PilothouseApp,
+        Place.QUESTION: QuestionScreen, Place.REPLAY: ReplayScreen, Place.CHOOSER: ChooserScreen,
+        Place.TEXT: InvestigateScreen, Place.ANYWHERE: PilothouseApp,
     }  # fmt: skip
     for key in KEYS:
         assert key.text
