@@ -13,7 +13,7 @@ from textual.css.query import NoMatches
 from assistant.domain import event as ev
 from assistant.domain.asking import Reply
 from assistant.errors import PilothouseError
-from assistant.policy.sanitize import clip
+from assistant.policy.sanitize import clip, safe
 from assistant.tui.address import address_lines
 from assistant.tui.arming import Guard, Locks, Move
 from assistant.tui.asked import asked_headline, countdown
@@ -267,6 +267,10 @@ class QuestionScreen(CaseScreen):
         else:
             self._reply(Reply.CANCEL)
         self._draw_answers()
+
+    def source_of(self, view: LinesView, ref: str) -> str:
+        """Return the address, so that it is copied whole and not as the rows of the screen."""
+        return safe(self._shown.url) if self._shown is not None and view.id == "form" else ""
 
     def action_decline(self) -> None:
         """Say no."""

@@ -53,7 +53,7 @@ def server_item(server: ToolServer, case: Case) -> list[Line]:
         right=[STATES[server.state], "  ", STANDINGS[server.standing]],
         ref=ref,
     )
-    tools = f"{usable(server)} of {len(server.tools)} tools usable" if server.tools else "tools not listed yet"
+    tools = f"{usable(server)} of {len(server.tools)} tools" if server.tools else "tools not listed yet"
     over = [(short(server.protocol, 12), Tone.MUTED)] if server.protocol else []
     out = [head, line((f"  {tools}  ", Tone.MUTED), *_calls(case, server.name), hang=2, right=over, ref=ref)]
     if server.error:

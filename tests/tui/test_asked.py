@@ -83,7 +83,8 @@ def test_what_waits_longest_comes_first_whichever_kind_it_is() -> None:
 def test_progress_belongs_to_the_reads_and_answers_are_steps_of_their_own() -> None:
     events = fixture.numbered([
         *fixture.investigation()[:2], *foreign.called(), ev.ToolProgressed("n3", "page 3", 9.0), foreign.held(),
-        DECIDED, ev.ToolProgressed("n3", "page 4", 8.0), foreign.question(), ANSWERED, ev.ToolEnded("n3", True, "ok", 1.0),
+        DECIDED, ev.ToolProgressed("n3", "page 4", 8.0), foreign.question(), ANSWERED,
+        ev.ToolEnded("n3", True, "ok", 1.0),
     ])  # fmt: skip
     said = [step_text(step) for step in grouped(events, Show.STEPS)]
     assert said[2:] == [

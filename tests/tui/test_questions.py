@@ -287,6 +287,8 @@ async def test_an_address_is_shown_whole_opens_nothing_and_is_answered_with_i_lo
         text = screen_text(app)
         for words in ("WANTS YOU TO LOOK", "login.xn--exmple-cua.com", "login.exämple.com", "I looked at it", "end"):
             assert words in text, words
+        await pilot.press("y")
+        assert app.clipboard == url
         await pilot.press("enter", "ctrl+s")
         assert session.asking.replied == []
         await pilot.press("enter")

@@ -70,7 +70,7 @@ async def test_each_server_is_listed_with_state_standing_calls_and_last_error(si
         text = screen_text(app)
         for words in ("notes", "ready", "kube", "NEW", "search", "FAILED", "CHANGED", "2025-11-25", "exit code 1"):
             assert words in text, words
-        assert "2 of 5 tools usable" in text
+        assert "2 of 5 tools" in text
         assert "3 calls, 1 FAILED" in text
         await pilot.press("enter")
         await drawn(pilot, clock)
