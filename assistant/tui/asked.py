@@ -9,15 +9,15 @@ from typing import TypeAlias, assert_never
 from assistant.domain import event as ev
 from assistant.domain.asking import Reply
 from assistant.domain.case import Case, Entry
-from assistant.policy.sanitize import clip, safe
 from assistant.tui.lines import BLANK, Given, Line, Tone, line
-from assistant.tui.words import named, short
+from assistant.tui.words import named, one_line, said, said_lines, short
 
 Asked: TypeAlias = "ev.CallHeld | ev.CallDecided | ev.QuestionPut | ev.QuestionAnswered"
 
 REPLIES = {Reply.ACCEPT: "answered", Reply.DECLINE: "declined", Reply.CANCEL: "not answered"}
 SHOWN_WIDTH = 50
 """Cells of a row of foreign text where the width is not known: it fits the narrowest pane."""
+ONE_LINE = 200
 URGENT_SECONDS = 10.0
 
 
@@ -82,11 +82,16 @@ def asked_lines(payload: Asked, entry: Entry, case: Case) -> list[Line]:
             out = [
                 BLANK,
                 head,
-                line(("  its words: ", Tone.MUTED), (_one(payload.message), Tone.CODE), hang=4, ref=ref),
+                line(("  its words: ", Tone.MUTED), (one_line(payload.message, ONE_LINE), Tone.CODE), hang=4, ref=ref),
             ]
             if payload.url:
                 out.append(
-                    line(("  wants you to look at: ", Tone.MUTED), (_one(payload.url), Tone.CODE), hang=4, ref=ref)
+                    line(
+                        ("  wants you to look at: ", Tone.MUTED),
+                        (one_line(payload.url, ONE_LINE), Tone.CODE),
+                        hang=4,
+                        ref=ref,
+                    )
                 )
             if open_now:
                 out.append(line(("  f3 answers it", Tone.STRONG), ", the turn waits", ref=ref))
@@ -102,11 +107,6 @@ def asked_lines(payload: Asked, entry: Entry, case: Case) -> list[Line]:
             assert_never(payload)
 
 
-def _one(text: str) -> str:
-    """Return foreign text on one line, cut: whoever wants all of it opens it."""
-    return clip(" ".join(safe(text).split()), 200)
-
-
 def asked_headline(payload: Asked) -> tuple[str, Tone]:
     """Return what happened in a few words, for the list of steps."""
     match payload:
@@ -118,7 +118,7 @@ def asked_headline(payload: Asked) -> tuple[str, Tone]:
             by = f" by {payload.by}" if payload.by else ""
             return f"{word}{by}{': ' if payload.reason else ''}{payload.reason}", Tone.WARN
         case ev.QuestionPut():
-            return f"MCP server {short(payload.server)} asks: {_one(payload.message)}", Tone.WARN
+            return f"MCP server {short(payload.server)} asks: {one_line(payload.message, ONE_LINE)}", Tone.WARN
         case ev.QuestionAnswered():
             by = f" by {payload.by}" if payload.by else ""
             return f"server's question {REPLIES[payload.reply]}{by}", Tone.STRONG
@@ -128,8 +128,6 @@ def asked_headline(payload: Asked) -> tuple[str, Tone]:
 
 def asked_detail(payload: Asked) -> list[Line]:
     """Return all of it, read-only."""
-    from assistant.tui.words import said, said_lines
-
     head = line(asked_headline(payload), hang=2)
     match payload:
         case ev.CallHeld():

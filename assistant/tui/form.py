@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from assistant.domain.asking import Choice, Field, FieldKind
 from assistant.policy.redact import redact_text
-from assistant.policy.sanitize import clip, safe
 from assistant.tui.lines import Given, Line, Tone, line
 from assistant.tui.words import said, short
 
@@ -149,7 +148,7 @@ def title(given: Field) -> str:
 
 def _shown(value: Value) -> str:
     text = ", ".join(value) if isinstance(value, tuple) else value
-    return clip(safe(text, multiline=False), 60)
+    return short(text, 60)
 
 
 def _whole_number(text: str) -> bool:

@@ -5,7 +5,7 @@ Apart from `lines`, because the rows depend on a width: a bar that only the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from assistant.policy.sanitize import clip, safe
 from assistant.tui.lines import Given, Line, Tone, line, wrap
@@ -13,6 +13,8 @@ from assistant.tui.lines import Given, Line, Tone, line, wrap
 BAR = "| "
 LONGEST_NAME = 40
 """Cells of a server's, tool's or field's name where it stands among our words."""
+LOOKED_AT = 8
+"""Characters looked at for each cell that is shown of a text that is cut: some take no cell."""
 _TONES = {"+": Tone.ADDED, "-": Tone.REMOVED}
 
 
@@ -20,11 +22,15 @@ def said(text: str, width: int, tone: Tone = Tone.CODE, *, indent: int = 0, ref:
     """Return a text in rows of at most `width` cells, each behind a bar; `most` rows, with a word on the rest."""
     lead = " " * indent + BAR
     room = max(width - len(lead), 8)
-    rows = [row for each in safe(text).split("\n") for row in wrap(line((each, tone)), room)]
+    # Of a text of which a few rows are shown, no more is looked at: it may be long, and is drawn every second.
+    begin = text[: most * room * LOOKED_AT] if most else text
+    rows = [row for each in safe(begin).split("\n") for row in wrap(line((each, tone)), room)]
     left = len(rows) - most if most and len(rows) > most else 0
     # Where there is less room than was thought, what is broken again stands in at least as far as the bar.
     out = [line((lead, Tone.MUTED), *row, hang=len(lead), ref=ref) for row in rows[: len(rows) - left]]
-    return [*out, line((f"{' ' * indent}  and {left} rows more", Tone.MUTED), ref=ref)] if left else out
+    cut = len(begin) < len(text)
+    more = "and many rows more" if cut else f"and {left} rows more"
+    return [*out, line((f"{' ' * indent}  {more}", Tone.MUTED), ref=ref)] if left or cut else out
 
 
 def said_lines(lines: Iterable[str], width: int, *, changes: bool = False) -> list[Line]:
@@ -36,17 +42,17 @@ def said_lines(lines: Iterable[str], width: int, *, changes: bool = False) -> li
     return out
 
 
-def named(name: str) -> Given:
-    """Return a name of somebody else's as one short word of a row: cut, and in the tone of foreign text."""
-    return clip(safe(name, multiline=False), LONGEST_NAME) or "(no name)", Tone.CODE
-
-
 def short(name: str, cells: int = LONGEST_NAME) -> str:
     """Return a name of somebody else's on one line, cut."""
-    return clip(safe(name, multiline=False), cells) or "(no name)"
+    return clip(safe(name[: cells * LOOKED_AT], multiline=False), cells) or "(no name)"
 
 
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Return `a, b, c and 4 more`."""
-    told = ", ".join(short(each) for each in names[:most])
-    return f"{told} and {len(names) - most} more" if len(names) > most else told
+def named(name: str) -> Given:
+    """Return a name of somebody else's as one short word of a row, in the tone of foreign text."""
+    return short(name), Tone.CODE
+
+
+def one_line(text: str, cells: int) -> str:
+    """Return the beginning of a text of somebody else's on one line, blanks squeezed."""
+    more = " .." if len(text) > cells * LOOKED_AT else ""
+    return clip(" ".join(safe(text[: cells * LOOKED_AT]).split()) + more, cells)

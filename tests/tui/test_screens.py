@@ -16,7 +16,7 @@ from assistant.tui.caseview import CaseBody
 from assistant.tui.heldcall import HeldCallScreen
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS, Place, as_markdown, clashes
-from assistant.tui.lines import Tone
+from assistant.tui.lines import Tone, line
 from assistant.tui.overlays import ChooserScreen, TextScreen, help_lines
 from assistant.tui.ports import Recording, SessionLike
 from assistant.tui.question import QuestionScreen
@@ -89,6 +89,26 @@ async def test_resizing_keeps_the_place_and_every_word() -> None:
         await settled(pilot, clock)
         assert [each.text for each in view.lines] == before
         assert view.scroll_offset.y == 0
+
+
+async def test_lines_that_change_while_they_are_hidden_are_laid_out_when_they_come_back() -> None:
+    clock = StillClock()
+    app, session = built(clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot, clock)
+        await session.ask(fixture.QUESTION)
+        await settled(pilot, clock)
+        view = app.screen.query_one("#items", LinesView)
+        view.show([line(f"row {n}") for n in range(30)])
+        await pilot.pause()
+        view.display = False
+        await pilot.pause()
+        view.show([line("the only row")])
+        await pilot.pause()
+        view.display = True
+        await pilot.pause()
+        assert "the only row" in screen_text(app)
+        assert "row 7" not in screen_text(app)
 
 
 async def test_scrolled_up_text_stays_while_more_arrives_and_says_how_to_return() -> None:
