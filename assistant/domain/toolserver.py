@@ -36,7 +36,8 @@ class ToolClass(StrEnum):
 class OfferedTool:
     """A tool as its server defines it now. `lines` is what an approval covers, `changes` its difference.
 
-    `digest` binds an approval to `lines`. `name` is the server's own, `exposed` what a model calls it by.
+    `digest` binds an approval to `lines`. `name` is the server's own, `exposed` what a model calls it by. `notes` are
+    sentences of ours: where its arguments go, what the identity may not do that it needs.
     """
 
     name: str
@@ -46,6 +47,7 @@ class OfferedTool:
     digest: str
     lines: tuple[str, ...]
     changes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class ServerPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ServerResource:
-    """A text that a server offers to read."""
+    """A text that a server offers to read. A `uri` with names in braces is a template: those are filled in first."""
 
     uri: str
     name: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from assistant.domain.ports import Clock, Workflow
 from assistant.session.asking import Asking
@@ -11,7 +10,7 @@ from assistant.session.budget import Bounds
 from assistant.session.changes import Verify
 from assistant.session.door import RecordedGate
 from assistant.session.follow import Reconnect
-from assistant.session.ports import Log
+from assistant.session.ports import Log, ToolServers
 from assistant.session.scrub import Redact
 
 
@@ -21,8 +20,8 @@ class Parts:
 
     `redact` takes secrets out of a text and counts them; `by` is who decides, for the log; `verify` reads the
     cluster again after a change that was reviewed outside a turn; `propose` false means: suggest, submit nothing.
-    `asking` is the desk that the workflow's tools ask at, one of the session's own where there is none.
-    `servers` are the MCP servers, for the face to show (`assistant.tui.ports.ToolServersLike`); nothing here uses them.
+    `asking` is the desk that the workflow's tools ask at, one of the session's own where there is none; `servers` are
+    the MCP servers whose tools those are.
     """
 
     store: Log
@@ -36,4 +35,4 @@ class Parts:
     propose: bool = True
     bounds: Bounds = field(default_factory=Bounds)
     asking: Asking | None = None
-    servers: Any = None
+    servers: ToolServers | None = None

@@ -36,9 +36,9 @@ class Session:
         self._parts = parts
         self._workflow = parts.workflow
         self._recorder = SessionRecorder(session_id, parts.store, parts.clock, parts.redact, events)
+        self.servers = parts.servers
         self.asking = parts.asking or Asking(parts.clock, parts.by)
         self.asking.bind(self._recorder)
-        self.servers = parts.servers
         self._gate = parts.gate
         self._approvals: Approvals | None = None
         self._changes: Changes | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from assistant.domain.event import Event
     from assistant.domain.hypothesis import Mark
     from assistant.domain.proposal import Answer, ProposalState
-    from assistant.domain.toolserver import ToolServer
+    from assistant.session.ports import ToolServers
 
 Listener: TypeAlias = "Callable[[Event, Case], None]"
 
@@ -36,48 +36,6 @@ class AskingLike(Protocol):
         ...
 
 
-class ToolServersLike(Protocol):
-    """The MCP servers of a session. Nothing is started but by `look`, `read` and `prompt`."""
-
-    @property
-    def file(self) -> str:
-        """Return the path of mcp.json, which need not be there."""
-        ...
-
-    @property
-    def problem(self) -> str:
-        """Return why that file cannot be used, as a sentence with what to do; "" where it can."""
-        ...
-
-    def servers(self) -> tuple[ToolServer, ...]:
-        """Return how each server stands. May read files, so it is made in a thread. Raises StoreError."""
-        ...
-
-    async def look(self, name: str) -> ToolServer:
-        """Start a server and return what it offers now. Raises PilothouseError."""
-        ...
-
-    async def approve_server(self, name: str, digest: str) -> None:
-        """Approve what starts a server, as it was shown. Raises PilothouseError."""
-        ...
-
-    async def approve_tools(self, name: str, digests: Mapping[str, str]) -> None:
-        """Approve tools (name and digest) as they were shown. Raises PilothouseError."""
-        ...
-
-    async def forget(self, name: str) -> None:
-        """Take every approval of a server back. Raises PilothouseError."""
-        ...
-
-    async def read(self, name: str, uri: str) -> str:
-        """Return the text of a resource. Raises PilothouseError."""
-        ...
-
-    async def prompt(self, name: str, prompt: str, values: Mapping[str, str]) -> str:
-        """Return a prompt's text. Raises PilothouseError."""
-        ...
-
-
 class SessionLike(Protocol):
     """A running session (`assistant.session.runner.Session`)."""
 
@@ -92,7 +50,7 @@ class SessionLike(Protocol):
         ...
 
     @property
-    def servers(self) -> ToolServersLike | None:
+    def servers(self) -> ToolServers | None:
         """Return the MCP servers, None for a session without them."""
         ...
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from assistant.domain.toolserver import OfferedTool, Standing, ToolServer
 from assistant.errors import PilothouseError
+from assistant.session.ports import ToolServers
 from assistant.tui.consent import Card, ConsentScreen
 from assistant.tui.keys import Place, bindings
 from assistant.tui.lines import Given, Line, Tone, line
-from assistant.tui.ports import ToolServersLike
 from assistant.tui.serverlines import STANDINGS, start_lines, tool_lines
 from assistant.tui.words import named
 
@@ -31,7 +31,7 @@ class ReviewScreen(ConsentScreen):
     OTHERS = ("esc back",)
 
     def __init__(
-        self, servers: ToolServersLike, server: ToolServer, tools: Sequence[OfferedTool], then: Callable[[], None]
+        self, servers: ToolServers, server: ToolServer, tools: Sequence[OfferedTool], then: Callable[[], None]
     ) -> None:
         """Take what to approve: the server where `tools` is empty. `then` is called after a yes."""
         super().__init__()

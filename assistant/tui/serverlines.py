@@ -8,7 +8,7 @@ from assistant.domain.case import Case
 from assistant.domain.toolserver import OfferedTool, ServerPrompt, ServerState, Standing, ToolClass, ToolServer
 from assistant.policy.sanitize import clip, safe
 from assistant.tui.lines import BLANK, Given, Line, Tone, columns, line
-from assistant.tui.words import named, said_lines, short
+from assistant.tui.words import named, one_line, said_lines, short
 
 STATES: dict[ServerState, tuple[str, Tone]] = {
     ServerState.OFF: ("off", Tone.MUTED), ServerState.STARTING: ("starting ..", Tone.ACCENT),
@@ -24,6 +24,7 @@ CLASSES: dict[ToolClass, tuple[str, Tone]] = {
 }  # fmt: skip
 EXAMPLE = """{"mcpServers": {
   "kube": {"command": "npx", "args": ["-y", "kubernetes-mcp-server@0.0.67"]}}}"""
+NOTE_CELLS = 120
 TO_REVIEW = frozenset({Standing.NEW, Standing.CHANGED})
 
 
@@ -140,6 +141,9 @@ def _tool_lines(server: ToolServer) -> list[Line]:
         word, tone = STANDINGS[tool.standing]
         right = [CLASSES[tool.kind], (f"  {word:<8}", tone)]
         out.append(line("  ", named(tool.name), hang=4, right=right, ref=f"tool:{tool.name}"))
+        if tool.notes:
+            note = one_line("; ".join(tool.notes), NOTE_CELLS)
+            out.append(line((f"    ! {note}", Tone.WARN), hang=6, ref=f"tool:{tool.name}"))
     if server.left_out:
         out.append(line(("  It has more tools than are taken; the rest cannot be used.", Tone.WARN), hang=4))
     return out
@@ -169,7 +173,8 @@ def tool_lines(server: ToolServer, tools: Sequence[OfferedTool], width: int) -> 
         head = line(
             (f"TOOL {count}", Tone.HEADING), named(tool.name), "  ", CLASSES[tool.kind], "  ", STANDINGS[tool.standing]
         )
-        out += [head, line("models call it ", named(tool.exposed), ("; it says of itself:", Tone.MUTED), hang=2)]
+        out += [head, *(line((f"! {note}", Tone.WARN), hang=2) for note in tool.notes)]
+        out.append(line("models call it ", named(tool.exposed), ("; it says of itself:", Tone.MUTED), hang=2))
         out += [*_with_changes(tool.changes, tool.lines, width), BLANK]
     return out[:-1]
 

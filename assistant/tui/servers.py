@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -27,11 +27,12 @@ from assistant.tui.serverlines import (
     start_lines,
     tool_lines,
 )
+from assistant.tui.templates import blanks, filled
 from assistant.tui.view import LinesView, Row, Rule
 from assistant.tui.words import BAR, short
 
 if TYPE_CHECKING:
-    from assistant.tui.ports import ToolServersLike
+    from assistant.session.ports import ToolServers
 
 READ_AGAIN_SECONDS = 2.0
 """A server comes up and goes down without an event, so the list is read anew while it is looked at."""
@@ -85,7 +86,7 @@ class ServersScreen(CaseScreen):
         super().on_screen_resume()
 
     @property
-    def servers(self) -> ToolServersLike | None:
+    def servers(self) -> ToolServers | None:
         """Return the servers of the session."""
         return self.host.session.servers if self.host.session is not None else None
 
@@ -193,7 +194,7 @@ class ServersScreen(CaseScreen):
             case "prompt":
                 self._fill(chosen, [each for each in chosen.prompts if each.name == name])
             case "resource":
-                self._read_resource(chosen.name, name)
+                self._open_resource(chosen.name, name)
             case _:
                 pass
 
@@ -295,28 +296,43 @@ class ServersScreen(CaseScreen):
         """Ask for a prompt's arguments one after the other, then for its text."""
         if not prompts:
             return
-        prompt, values = prompts[0], dict[str, str]()
+        prompt = prompts[0]
+        self._ask(
+            server.name, prompt.arguments, prompt.needed, lambda values: self._fetch(server.name, prompt.name, values)
+        )
+
+    def _ask(self, server: str, names: Sequence[str], needed: int, then: Callable[[dict[str, str]], object]) -> None:
+        """Ask for one value after the other, the first `needed` of which may not be empty."""
+        values = dict[str, str]()
 
         def ask(number: int) -> None:
-            if number >= len(prompt.arguments):
-                self._fetch(server.name, prompt.name, values)
+            if number >= len(names):
+                then(values)
                 return
-            argument = prompt.arguments[number]
-            need = "needed" if number < prompt.needed else "may be empty"
 
             def told(text: str | None) -> None:
-                if text is None or (not text and number < prompt.needed):
+                if text is None or (not text and number < needed):
                     self.host.tell("nothing was asked of the server")
                     return
                 if text:
-                    values[argument] = text
+                    values[names[number]] = text
                 self.call_after_refresh(ask, number + 1)
 
-            self.app.push_screen(
-                FieldScreen(f"{short(server.name, 16)} wants “{short(argument, 20)}” ({need}): "), told
-            )
+            need = "needed" if number < needed else "may be empty"
+            label = f"{short(server, 16)} wants “{short(names[number], 20)}” ({need}): "
+            self.app.push_screen(FieldScreen(label), told)
 
         ask(0)
+
+    def _open_resource(self, server: str, uri: str) -> None:
+        """Read a resource; what is open in its address is asked for first."""
+        names = blanks(uri)
+        if names is None:
+            self.host.tell("this address has parts that cannot be filled in here")
+        elif names:
+            self._ask(server, names, len(names), lambda values: self._read_resource(server, filled(uri, values)))
+        else:
+            self._read_resource(server, uri)
 
     @work(group="prompt", exclusive=True)
     async def _fetch(self, name: str, prompt: str, values: dict[str, str]) -> None:

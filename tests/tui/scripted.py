@@ -13,7 +13,8 @@ from assistant.domain.case import Case
 from assistant.domain.hypothesis import Mark
 from assistant.domain.proposal import Answer, Decision, ProposalState
 from assistant.errors import StoreError, UsageError
-from assistant.tui.ports import Listener, ToolServersLike
+from assistant.session.ports import ToolServers
+from assistant.tui.ports import Listener
 from tests.tui import fixture
 
 
@@ -87,7 +88,7 @@ class ScriptedSession:
     stops: list[str] = field(default_factory=list)
     closed: bool = False
     verdict: ProposalState = ProposalState.APPROVED
-    servers: ToolServersLike | None = None
+    servers: ToolServers | None = None
     bodies: dict[str, str] = field(default_factory=lambda: dict(fixture.BODIES))
     _listeners: list[Listener] = field(default_factory=list)
 

@@ -81,6 +81,7 @@ async def test_a_call_is_allowed_and_a_question_answered_through_the_real_desk(t
     async with terminal(tmp_path) as (app, pilot, workflow, clock):
         await until(pilot, lambda: app.case.held_calls)
         await pilot.press("f3", "a", "enter")
+        await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app))
         await pilot.pause()
         assert app.current_mode == "call"
         assert workflow.decided == [], "the screen had not settled"
@@ -89,6 +90,7 @@ async def test_a_call_is_allowed_and_a_question_answered_through_the_real_desk(t
         await until(pilot, lambda: app.case.questions)
         assert [(each.allowed, each.by) for each in workflow.decided] == [(True, "alice")]
         await pilot.press("f3")
+        await until(pilot, lambda: "ASKS YOU" in screen_text(app))
         await pilot.pause()
         await clock.pass_seconds(SETTLE_SECONDS)
         assert app.current_mode == "question"
@@ -107,7 +109,7 @@ async def test_a_turn_that_is_stopped_takes_its_question_off_the_screen(tmp_path
     async with terminal(tmp_path) as (app, pilot, workflow, clock):
         await until(pilot, lambda: app.case.held_calls)
         await pilot.press("f3")
-        await pilot.pause()
+        await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app))
         await clock.pass_seconds(SETTLE_SECONDS)
         assert app.session is not None
         await app.session.stop("stopped by you")

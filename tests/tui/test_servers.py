@@ -22,6 +22,7 @@ from assistant.tui.overlays import TextScreen
 from assistant.tui.review import ReviewScreen
 from assistant.tui.serverlines import calls_of, offered_lines, server_item
 from assistant.tui.servers import LONGEST_PROMPT, ServersScreen
+from assistant.tui.templates import blanks
 from assistant.tui.view import LinesView
 from tests.tui import fixture, foreign
 from tests.tui.foreign import ScriptedServers
@@ -255,6 +256,36 @@ async def test_a_resource_is_read_and_shown_as_the_servers_words() -> None:
         assert "its own words" in text
         assert "| [ a approve ]" in text
         assert ESC not in text
+
+
+async def test_what_is_open_in_an_address_is_asked_for_before_it_is_read() -> None:
+    day = ServerResource("notes://day/{date}/{+path}", "a day")
+    only = replace(foreign.NOTES, tools=(foreign.tool("search"),), prompts=(), resources=(day,))
+    async with servers_of(ScriptedServers(listed=[only])) as (_, pilot, given, clock):
+        await pilot.press("enter", "G", "enter")
+        await drawn(pilot, clock)
+        await pilot.press(*"a b", "enter")
+        await drawn(pilot, clock)
+        await pilot.press(*"x/y", "enter")
+        await drawn(pilot, clock)
+        assert given.done == [("read", "notes", "notes://day/a%20b/x/y")]
+
+
+@pytest.mark.parametrize(("uri", "names"), [
+    ("a://b", []), ("a://{x}/{y}/{x}", ["x", "y"]), ("a://{+p*}", ["p"]), ("a://b{?q}", None), ("a://b}", None),
+])  # fmt: skip
+def test_only_plain_blanks_of_an_address_are_filled_in(uri: str, names: list[str] | None) -> None:
+    assert blanks(uri) == names
+
+
+async def test_our_notes_on_a_tool_stand_in_the_list_and_above_its_own_words() -> None:
+    noted = replace(foreign.tool("search", standing=Standing.NEW), notes=("needs get pods, which you may not",))
+    async with servers_of(ScriptedServers(listed=[replace(foreign.NOTES, tools=(noted,))])) as (app, pilot, _, clock):
+        assert "! needs get pods, which you may not" in screen_text(app)
+        await pilot.press("v")
+        await drawn(pilot, clock)
+        text = screen_text(app)
+        assert text.index("! needs get pods") < text.index("| tool: search")
 
 
 async def test_a_prompt_asks_for_its_arguments_and_fills_the_question_without_sending_it() -> None:
