@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from assistant.session.parts import Parts
 from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from assistant.tui.app import PilothouseApp
-from assistant.tui.arming import SETTLE_SECONDS
+from assistant.tui.arming import SETTLE_SECONDS, Guard
 from assistant.tui.ports import SessionLike
 from tests.session.scripted import OPENED, FakeClock
 from tests.tui import foreign
@@ -77,11 +78,17 @@ async def until(pilot: Pilot[int], holds: Callable[[], object]) -> None:
     raise AssertionError("it never happened")
 
 
+def painted(app: PilothouseApp) -> bool:
+    """Say whether the card has been painted, so that its quiet time runs."""
+    guard: Guard | None = getattr(app.screen, "guard", None)
+    return guard is not None and guard._quiet_until < math.inf
+
+
 async def test_a_call_is_allowed_and_a_question_answered_through_the_real_desk(tmp_path: Path) -> None:
     async with terminal(tmp_path) as (app, pilot, workflow, clock):
         await until(pilot, lambda: app.case.held_calls)
         await pilot.press("f3", "a", "enter")
-        await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app))
+        await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app) and painted(app))
         await pilot.pause()
         assert app.current_mode == "call"
         assert workflow.decided == [], "the screen had not settled"
@@ -90,7 +97,7 @@ async def test_a_call_is_allowed_and_a_question_answered_through_the_real_desk(t
         await until(pilot, lambda: app.case.questions)
         assert [(each.allowed, each.by) for each in workflow.decided] == [(True, "alice")]
         await pilot.press("f3")
-        await until(pilot, lambda: "ASKS YOU" in screen_text(app))
+        await until(pilot, lambda: "ASKS YOU" in screen_text(app) and painted(app))
         await pilot.pause()
         await clock.pass_seconds(SETTLE_SECONDS)
         assert app.current_mode == "question"
@@ -109,7 +116,7 @@ async def test_a_turn_that_is_stopped_takes_its_question_off_the_screen(tmp_path
     async with terminal(tmp_path) as (app, pilot, workflow, clock):
         await until(pilot, lambda: app.case.held_calls)
         await pilot.press("f3")
-        await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app))
+        await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app) and painted(app))
         await clock.pass_seconds(SETTLE_SECONDS)
         assert app.session is not None
         await app.session.stop("stopped by you")
