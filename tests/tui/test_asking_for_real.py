@@ -86,7 +86,7 @@ def painted(app: PilothouseApp) -> bool:
 
 async def test_a_call_is_allowed_and_a_question_answered_through_the_real_desk(tmp_path: Path) -> None:
     async with terminal(tmp_path) as (app, pilot, workflow, clock):
-        await until(pilot, lambda: app.case.held_calls)
+        await until(pilot, lambda: "f3 shows it" in screen_text(app))
         await pilot.press("f3", "a", "enter")
         await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app) and painted(app))
         await pilot.pause()
@@ -114,7 +114,7 @@ async def test_a_call_is_allowed_and_a_question_answered_through_the_real_desk(t
 
 async def test_a_turn_that_is_stopped_takes_its_question_off_the_screen(tmp_path: Path) -> None:
     async with terminal(tmp_path) as (app, pilot, workflow, clock):
-        await until(pilot, lambda: app.case.held_calls)
+        await until(pilot, lambda: "f3 shows it" in screen_text(app))
         await pilot.press("f3")
         await until(pilot, lambda: "ALLOW THIS CALL" in screen_text(app) and painted(app))
         await clock.pass_seconds(SETTLE_SECONDS)
