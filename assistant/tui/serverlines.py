@@ -39,7 +39,7 @@ def usable(server: ToolServer) -> int:
     return sum(tool.standing is Standing.APPROVED for tool in server.tools)
 
 
-def _calls(case: Case, name: str) -> list[Given]:
+def _calls(case: Case, name: str) -> list[tuple[str, Tone]]:
     count, failed = calls_of(case, name)
     words = f"{count} call{'' if count == 1 else 's'}"
     return [(words, Tone.PLAIN if count else Tone.MUTED), *([(f", {failed} FAILED", Tone.BAD)] if failed else [])]
@@ -97,8 +97,9 @@ def offered_lines(server: ToolServer, case: Case) -> list[Line]:
         rows.append(("protocol", (short(server.protocol), Tone.PLAIN)))
     if server.log:
         rows.append(("log", (server.log, Tone.CODE)))
+    words = "".join(each[0] for each in _calls(case, server.name))
+    rows.append(("session", (words, Tone.BAD if calls_of(case, server.name)[1] else Tone.PLAIN)))
     out += columns(rows)
-    out.append(line((" session   " if rows else " session  ", Tone.MUTED), *_calls(case, server.name)))
     if server.error:
         out.append(line((" last error: ", Tone.BAD), safe(server.error, multiline=False), hang=3))
     then = "enter shows it, and approves it" if server.standing in TO_REVIEW else "enter shows it"
