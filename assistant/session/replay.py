@@ -60,7 +60,7 @@ def marker_kind(payload: ev.Payload) -> MarkerKind | None:
             return MarkerKind.FINDING
         case ev.Proposed():
             return MarkerKind.PROPOSAL
-        case ev.Decided():
+        case ev.Decided() | ev.CallDecided() | ev.QuestionAnswered():
             return MarkerKind.DECISION
         case ev.Sending() | ev.Concluded():
             return MarkerKind.WRITE

@@ -22,6 +22,7 @@ from assistant.session.clock import SystemClock
 from assistant.tui.appkeys import KeyedApp
 from assistant.tui.guard import guarded
 from assistant.tui.investigate import InvestigateScreen
+from assistant.tui.modes import LATER
 from assistant.tui.ports import Connect, PracticeIncident, Recording, SessionLibrary, SessionLike
 from assistant.tui.screen import CaseScreen
 from assistant.tui.themes import DEFAULT, MONO, PALETTES, theme_of
@@ -36,24 +37,6 @@ FLUSH_SECONDS = 0.1
 TICK_SECONDS = 1.0
 
 
-def _approvals() -> Screen[Any]:
-    from assistant.tui.approvals import ApprovalsScreen
-
-    return ApprovalsScreen()
-
-
-def _sessions() -> Screen[Any]:
-    from assistant.tui.sessions import SessionsScreen
-
-    return SessionsScreen()
-
-
-def _replay() -> Screen[Any]:
-    from assistant.tui.replay import ReplayScreen
-
-    return ReplayScreen()
-
-
 class PilothouseApp(KeyedApp):
     """The terminal face. `connect` is called after the first frame; `recording` makes the app a player."""
 
@@ -61,7 +44,7 @@ class PilothouseApp(KeyedApp):
     ENABLE_COMMAND_PALETTE = False
     DEFAULT_MODE = "investigate"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "investigate": InvestigateScreen, "approvals": _approvals, "sessions": _sessions, "replay": _replay,
+        "investigate": InvestigateScreen, **LATER,
     }  # fmt: skip
     CSS = "ModalScreen { background: $background 60%; }"
 
@@ -186,6 +169,7 @@ class PilothouseApp(KeyedApp):
         self.session, self.connecting = session, False
         self._case = session.case
         self._unsubscribe = session.subscribe(self._on_event)
+        session.asking.attended = True
         chosen = next((each for each in self.practice if each.name == self._incident), None)
         if chosen is not None and not self._queued and not self.case.question:
             for screen in self.screens_of(InvestigateScreen):
@@ -227,6 +211,7 @@ class PilothouseApp(KeyedApp):
         if self._unsubscribe is not None:
             self._unsubscribe()
         if self.session is not None:
+            self.session.asking.attended = False
             with suppress(PilothouseError):
                 # A change that waits is left as it is: whoever resumes the session is asked about it anew.
                 await (self.session.detach() if self.case.waiting else self.session.close())
@@ -239,7 +224,9 @@ class PilothouseApp(KeyedApp):
         if not case.running:
             self.stopping = False
         if event.kind == "proposed" and (waiting := case.waiting):
-            self.call_later(self._announce, waiting[-1].proposal.id)
+            self.call_later(self._announce, "f2 opens the change", lambda: self.open_approvals(waiting[-1].proposal.id))
+        elif event.kind in ("call_held", "question_put"):
+            self.call_later(self._announce, "f3 opens what an MCP server waits for", self.action_asked_now)
         if self._flush_timer is None and self.is_running:
             self._flush_timer = self.set_timer(FLUSH_SECONDS, self._flushed)
 
@@ -264,15 +251,15 @@ class PilothouseApp(KeyedApp):
         """Return the live screens of a kind, also those that are not in front."""
         return [s for stack in self._screen_stacks.values() for s in stack if isinstance(s, kind) and s.is_mounted]
 
-    def _announce(self, proposal_id: str) -> None:
-        """Open the approval only where nobody types and nothing is open; else say so and ring."""
+    def _announce(self, words: str, opens: Callable[[], None]) -> None:
+        """Open what waits only where nobody types and nothing is open; else say so and ring."""
         base = self._base()
         typing = isinstance(base, InvestigateScreen) and base.typing
         if isinstance(self.screen, InvestigateScreen) and not typing:
-            self.open_approvals(proposal_id)
+            opens()
             return
         self.bell()
-        self.tell("f2 opens the change")
+        self.tell(words)
 
     def tell(self, text: str) -> None:
         """Show a sentence in the status row until the next one."""
@@ -386,7 +373,7 @@ class PilothouseApp(KeyedApp):
                     self.screen.action_top()
             case "go_approvals":
                 self.open_approvals()
-            case "go_investigate" | "go_sessions" | "go_replay":
+            case "go_investigate" | "go_servers" | "go_sessions" | "go_replay":
                 self.switch(command.removeprefix("go_"))
             case _:
                 pass

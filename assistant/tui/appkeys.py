@@ -13,6 +13,7 @@ from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import Key, Place, bindings
 
 if TYPE_CHECKING:
+    from assistant.domain.case import Case
     from assistant.tui.ports import SessionLike
 
 
@@ -22,6 +23,7 @@ class KeyedApp(App[int]):
     BINDINGS = bindings(Place.ANYWHERE)
     session: SessionLike | None
     stopping: bool
+    note: str
 
     @property
     def working(self) -> bool:
@@ -31,6 +33,19 @@ class KeyedApp(App[int]):
     @property
     def undecided(self) -> bool:
         """Say whether an approval waits."""
+        raise NotImplementedError
+
+    @property
+    def case(self) -> Case:
+        """Return the session's case."""
+        raise NotImplementedError
+
+    def switch(self, mode: str) -> None:
+        """Show another screen."""
+        raise NotImplementedError
+
+    def screens_of(self, kind: type[InvestigateScreen]) -> list[InvestigateScreen]:
+        """Return the live screens of a kind."""
         raise NotImplementedError
 
     def tell(self, text: str) -> None:
@@ -68,6 +83,33 @@ class KeyedApp(App[int]):
         """Open the change that waits longest."""
         if not isinstance(self.screen, ModalScreen):
             self.open_approvals()
+
+    def action_asked_now(self) -> None:
+        """Open the held call or the server's question that waits longest."""
+        from assistant.domain.asking import CallHeld
+        from assistant.tui.asked import asked_first
+
+        if isinstance(self.screen, ModalScreen):
+            return
+        first = asked_first(self.case)
+        if first is None:
+            self.tell("no MCP server waits for you")
+        else:
+            self.note = ""
+            self.switch("call" if isinstance(first, CallHeld) else "question")
+
+    def take_prompt(self, text: str, server: str) -> None:
+        """Put a text of an MCP server into the prompt; a person reads it and sends it, or does not."""
+        self.switch("investigate")
+        kept = False
+        for screen in self.screens_of(InvestigateScreen):
+            if screen.typing:
+                # An enter that was pressed once too often must not send what nobody has read.
+                screen.back()
+            kept = kept or bool(screen.prompt.text.strip())
+            screen.offer(text)
+        words = f"the words of MCP server {server} stand in the prompt: i, read them, enter sends them"
+        self.tell("your own text stands in the prompt: send or empty it first" if kept else words)
 
     async def action_stop_or_back(self) -> None:
         """Close the overlay, else leave the screen, else stop the turn, else leave the prompt."""

@@ -46,9 +46,10 @@ class Locks:
 class Guard:
     """Decides about every key while a card is on screen. `monotonic` gives seconds."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Start with the card not yet painted: every key is dropped until `settle` is called."""
+    def __init__(self, monotonic: Callable[[], float], key: str = "a") -> None:
+        """Start with the card not yet painted: every key is dropped until `settle` is called. `key` is what arms."""
         self._monotonic = monotonic
+        self._key = key
         self._quiet_until = float("inf")
         self._armed_until = float("-inf")
 
@@ -77,13 +78,13 @@ class Guard:
         return max(0.0, self._armed_until - self._monotonic())
 
     def press(self, key: str, locks: Locks) -> Move:
-        """Return what a key does. Only `a` and then `enter` at once, within the time, gives RUN."""
+        """Return what a key does. Only the arming key and then `enter` at once, within the time, gives RUN."""
         if self.quiet:
             self.disarm()
             return Move.DROPPED
         armed = self.armed_seconds > 0
         self.disarm()
-        if key == "a":
+        if key == self._key:
             if locks.reason:
                 return Move.LOCKED
             self._armed_until = self._monotonic() + ARMED_SECONDS

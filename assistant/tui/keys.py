@@ -21,6 +21,10 @@ class Place(StrEnum):
     APPROVALS = "approvals"
     SESSIONS = "sessions"
     REPLAY = "replay"
+    SERVERS = "servers"
+    REVIEW = "review"
+    CALL = "call"
+    QUESTION = "question"
     CHOOSER = "chooser"
     GO = "after g"
 
@@ -33,6 +37,10 @@ TITLES = {
     Place.APPROVALS: "Approvals",
     Place.SESSIONS: "Sessions",
     Place.REPLAY: "Replay",
+    Place.SERVERS: "MCP servers",
+    Place.REVIEW: "Approving an MCP server or its tools",
+    Place.CALL: "A held call of an MCP tool",
+    Place.QUESTION: "A question of an MCP server",
     Place.CHOOSER: "Practice incidents",
     Place.GO: "After g",
 }
@@ -72,6 +80,7 @@ KEYS: tuple[Key, ...] = (
     Key("leave", ("ctrl+q",), Place.ANYWHERE, "quit; asks first when something runs or waits", "quit"),
     Key("redraw", ("ctrl+l",), Place.ANYWHERE, "draw the screen again"),
     Key("approvals_now", ("f2",), Place.ANYWHERE, "open the change that waits longest"),
+    Key("asked_now", ("f3",), Place.ANYWHERE, "open the MCP call or question that waits longest"),
     Key("help", ("question_mark", "f1"), Place.TEXT, "show the keys that work here", "help"),
     Key("palette", ("colon",), Place.TEXT, "go to a screen or run a command by name", "go"),
     Key("find", ("slash",), Place.TEXT, "find in this text", "find"),
@@ -87,12 +96,13 @@ KEYS: tuple[Key, ...] = (
     Key("top", ("home",), Place.TEXT, "to the top (also gg)"),
     Key("next_pane", ("tab",), Place.TEXT, "next pane", "pane"),
     Key("previous_pane", ("shift+tab",), Place.TEXT, "previous pane"),
-    Key("go", ("g",), Place.TEXT, "go to: then i a s r or g"),
+    Key("go", ("g",), Place.TEXT, "go to: then i a m s r or g"),
     Key("copy_block", ("y",), Place.TEXT, "copy the source text of the item or of the whole text"),
     Key("stop_changes", ("X",), Place.TEXT, "stop all changes until the gate starts anew; asks first"),
     Key("error_detail", ("exclamation_mark",), Place.TEXT, "the raw text behind the last error"),
     Key("go_investigate", ("i",), Place.GO, "Investigate", by_screen=True),
     Key("go_approvals", ("a",), Place.GO, "Approvals", by_screen=True),
+    Key("go_servers", ("m",), Place.GO, "MCP servers", by_screen=True),
     Key("go_sessions", ("s",), Place.GO, "Sessions", by_screen=True),
     Key("go_replay", ("r",), Place.GO, "Replay", by_screen=True),
     Key("go_top", ("g",), Place.GO, "top of the text", by_screen=True),
@@ -138,6 +148,25 @@ KEYS: tuple[Key, ...] = (
     Key("filter", ("f",), Place.REPLAY, "show the steps, the changes, or every event", "filter"),
     Key("tenth", DIGITS, Place.REPLAY, "jump to a tenth of the session", ""),
     Key("open", ("enter",), Place.REPLAY, "open what stands at this step"),
+    Key("open", ("enter",), Place.SERVERS, "open the server, what starts it, a tool, a prompt or a resource", "open"),
+    Key("look", ("r",), Place.SERVERS, "start the server and list what it offers", "list tools"),
+    Key("review_new", ("v",), Place.SERVERS, "review all its new tools at once", "review new tools"),
+    Key("forget", ("F",), Place.SERVERS, "take every approval of the server back; asks first"),
+    Key("arm", ("a",), Place.REVIEW, "arm, once all of it was in sight; enter then approves", "approve", True),
+    Key("run", ("enter",), Place.REVIEW, "approve what is armed; does nothing when it is not armed", "", True),
+    Key("later", ("escape",), Place.REVIEW, "go back, approve nothing", "back", True),
+    Key("arm", ("a",), Place.CALL, "arm, once all was in sight; enter then allows this one call", "allow once", True),
+    Key("run", ("enter",), Place.CALL, "allow the armed call; does nothing when it is not armed", "", True),
+    Key("deny", ("d",), Place.CALL, "do not allow it", "deny"),
+    Key("deny_feedback", ("f",), Place.CALL, "do not allow it, and say why", "deny + say why"),
+    Key("later", ("escape",), Place.CALL, "decide later", "later", True),
+    Key("previous_call", ("left_square_bracket",), Place.CALL, "previous held call"),
+    Key("next_call", ("right_square_bracket",), Place.CALL, "next held call"),
+    Key("open", ("enter",), Place.QUESTION, "type into the field, or choose the option", "fill in", True),
+    Key("turn", ("space",), Place.QUESTION, "choose the option, or take that back"),
+    Key("hand_in", ("ctrl+s",), Place.QUESTION, "show what would be sent; enter then sends it", "send", True),
+    Key("decline", ("ctrl+x",), Place.QUESTION, "say no to the server", "decline"),
+    Key("cancel", ("escape",), Place.QUESTION, "leave it unanswered; asks first where you typed", "cancel", True),
     Key("open", ("enter",), Place.CHOOSER, "open this incident", "open"),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from assistant.domain.finding import Finding, Role
 from assistant.domain.plan import StepStatus
 from assistant.domain.proposal import ProposalState
 from assistant.policy.sanitize import cell_width, clip
+from assistant.tui.asked import asked_count
 from assistant.tui.card import countdown, risk_tone
 from assistant.tui.lines import BLANK, Given, Line, Tone, line
 from assistant.tui.quotes import readable
@@ -226,8 +227,10 @@ def working(case: Case) -> bool:
     return case.running and not case.waiting
 
 
-def status_line(case: Case, now: datetime, *, state: str, note: str, width: int, stopping: bool = False) -> Line:
-    """Return what runs and the key that stops it; how many approvals wait."""
+def status_line(
+    case: Case, now: datetime, *, state: str, note: str, width: int, stopping: bool = False, stops: bool = True
+) -> Line:
+    """Return what runs, and the key that stops it where `stops`; how many approvals wait."""
     given: list[Given] = [(f" {state} ", Tone.ACCENT)] if state else [" "]
     running = [call for call in case.calls if not call.done]
     if stopping:
@@ -237,8 +240,8 @@ def status_line(case: Case, now: datetime, *, state: str, note: str, width: int,
         what = running[-1].title if running else step or "thinking"
         since = running[-1].started if running else case.last_at or now
         given += [f" working: {clip(what, max(10, width - 48))}  {max(0, int((now - since).total_seconds()))} s  "]
-        given.append(("esc stops", Tone.STRONG))
-    elif case.waiting:
+        given += [("esc stops", Tone.STRONG)] if stops else []
+    elif case.waiting or asked_count(case):
         given.append(" waits for your decision")
     elif note:
         pass
@@ -248,15 +251,19 @@ def status_line(case: Case, now: datetime, *, state: str, note: str, width: int,
         given.append(f" closed: {case.closed}")
     if note:
         given.append((f"  {note}", Tone.WARN))
-    count = len(case.waiting)
-    if not count:
-        return line(*_fit(given, width))
-    words = (
-        f"{count} approval{'s' if count > 1 else ''} waiting (f2)"
-        if width >= 100
-        else f"{count} approval (f2)"
-        if width >= 40
-        else f"{count} waits (f2)"
-    )
-    right: list[Given] = [(f" {words} ", Tone.ALERT)]
-    return line(*_fit(given, width - len(words) - 4), right=right)
+    right = waiting_parts(case, width)
+    return line(*_fit(given, width - sum(len(each[0]) for each in right) - 2 * bool(right)), right=right)
+
+
+def waiting_parts(case: Case, width: int) -> list[tuple[str, Tone]]:
+    """Return how many changes wait for a person, and how many MCP servers do; never left out."""
+    changes, asks = len(case.waiting), asked_count(case)
+    out: list[tuple[str, Tone]] = []
+    if changes:
+        words = f"{changes} approval{'s' if changes > 1 else ''} waiting" if width >= 100 else f"{changes} approval"
+        out.append((f" {words if width >= 40 else f'{changes} waits'} (f2) ", Tone.ALERT))
+    if asks:
+        words = f"{asks} MCP call{'s' if asks > 1 else ''}" if not case.questions else f"{asks} from MCP"
+        words = f"{words} waiting" if width >= 100 else words if width >= 60 else f"{asks}"
+        out.append((f" {words} (f3) ", Tone.MATCH))
+    return out

@@ -5,18 +5,35 @@ Apart, because the screens are tested and shown with scripted ones.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from assistant.domain.asking import Reply
     from assistant.domain.case import Case
     from assistant.domain.event import Event
     from assistant.domain.hypothesis import Mark
     from assistant.domain.proposal import Answer, ProposalState
+    from assistant.session.ports import ToolServers
 
 Listener: TypeAlias = "Callable[[Event, Case], None]"
+
+
+class AskingLike(Protocol):
+    """Where a person answers in the middle of a turn (`assistant.session.asking.Asking`)."""
+
+    attended: bool
+    """Whether a person is there to be asked; else everything is a no at once."""
+
+    def decide(self, call: str, digest: str, allowed: bool, reason: str = "") -> None:
+        """Answer a held call. Raises UsageError where it does not wait, or is not what was shown."""
+        ...
+
+    def reply(self, question: str, reply: Reply, values: Mapping[str, str | tuple[str, ...]] | None = None) -> None:
+        """Answer a server's question. Raises UsageError where it does not take these values: then it still waits."""
+        ...
 
 
 class SessionLike(Protocol):
@@ -25,6 +42,16 @@ class SessionLike(Protocol):
     @property
     def case(self) -> Case:
         """Return the case as it stands."""
+        ...
+
+    @property
+    def asking(self) -> AskingLike:
+        """Return where a person answers in the middle of a turn."""
+        ...
+
+    @property
+    def servers(self) -> ToolServers | None:
+        """Return the MCP servers, None for a session without them."""
         ...
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:

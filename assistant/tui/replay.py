@@ -14,6 +14,7 @@ from assistant.domain.case import Case
 from assistant.domain.plan import StepStatus
 from assistant.policy.sanitize import clip
 from assistant.session.replay import Marker, MarkerKind, Player
+from assistant.tui.asked import asked_detail
 from assistant.tui.card import diff_lines, facts
 from assistant.tui.items import call_screen
 from assistant.tui.keys import Place, bindings
@@ -358,6 +359,8 @@ def payload_lines(payload: ev.Payload) -> list[Line]:
             return [line(payload.title), line((payload.kubectl or payload.request, Tone.CODE), hang=2)]
         case ev.ToolEnded():
             return [line(headline(payload)), *block(payload.preview, Tone.CODE, indent=2)]
+        case ev.CallHeld() | ev.CallDecided() | ev.QuestionPut() | ev.QuestionAnswered():
+            return asked_detail(payload)
         case ev.ErrorRaised():
             return [line((payload.meaning, Tone.BAD)), line(payload.hint), *block(payload.detail, Tone.CODE)]
         case _:

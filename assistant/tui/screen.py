@@ -109,7 +109,8 @@ class CaseScreen(KeyedScreen[None]):
         from assistant.tui.panes import status_line
 
         return status_line(
-            app.case, app.now(), state=self.state_word(), note=app.note, width=width, stopping=app.stopping
+            app.case, app.now(), state=self.state_word(), note=app.note, width=width, stopping=app.stopping,
+            stops=self.PLACE is Place.INVESTIGATE,
         )  # fmt: skip
 
     def refresh_rows(self) -> None:

@@ -11,6 +11,7 @@ from assistant.domain.case import Spent
 from assistant.domain.proposal import Answer
 from assistant.domain.thinking import MODEL_TOOL
 from assistant.policy.sanitize import clip
+from assistant.tui.asked import asked_headline
 from assistant.tui.lines import Line, Tone, line
 from assistant.tui.quotes import readable
 from assistant.tui.thinking import marked, tokens
@@ -43,10 +44,11 @@ class Step:
     model: bool = False
 
 
-_READING = (ev.ToolStarted, ev.ToolWaiting, ev.ToolEnded, ev.EvidenceAdded)
+_READING = (ev.ToolStarted, ev.ToolWaiting, ev.ToolProgressed, ev.ToolEnded, ev.EvidenceAdded)
 _FOLLOWING = (ev.StepStarted, ev.StepEnded, ev.Used, ev.TurnEnded)
 _OF_CHANGES = (ev.Asked, ev.Answered, ev.Proposed, ev.Decided, ev.Sending, ev.Concluded, ev.Verified, ev.UndoOffered,
-               ev.ErrorRaised, ev.SessionClosed)  # fmt: skip
+               ev.CallHeld, ev.CallDecided, ev.QuestionPut, ev.QuestionAnswered, ev.ErrorRaised,
+               ev.SessionClosed)  # fmt: skip
 
 
 def grouped(events: Sequence[ev.Event], show: Show) -> list[Step]:
@@ -70,7 +72,11 @@ def grouped(events: Sequence[ev.Event], show: Show) -> list[Step]:
             if before is not None and isinstance(payload, ev.ToolStarted):
                 # A call of a model is a step of its own, which what is told of it afterwards sums up.
                 reading = reading and not before.model and payload.tool != MODEL_TOOL
-            if before is not None and not reading and isinstance(payload, ev.ToolWaiting | ev.ToolEnded):
+            if (
+                before is not None
+                and not reading
+                and isinstance(payload, ev.ToolWaiting | ev.ToolProgressed | ev.ToolEnded)
+            ):
                 # Something else happened while it ran; where it failed, that has to be seen.
                 late = isinstance(payload, ev.ToolEnded) and not payload.ok
                 tone = Tone.BAD if late else before.tone
@@ -155,6 +161,10 @@ def headline(payload: ev.Payload) -> tuple[str, Tone]:
             return f"{payload.title} ..", Tone.MUTED
         case ev.ToolWaiting():
             return f"  waits {payload.seconds:.1f} s: {payload.why}", Tone.WARN
+        case ev.ToolProgressed():
+            return f"  given up in {payload.seconds_left:.0f} s  {readable(payload.text)}".rstrip(), Tone.MUTED
+        case ev.CallHeld() | ev.CallDecided() | ev.QuestionPut() | ev.QuestionAnswered():
+            return asked_headline(payload)
         case ev.ToolEnded():
             return (f"  {payload.result}", Tone.PLAIN) if payload.ok else (f"  FAILED {payload.result}", Tone.BAD)
         case ev.EvidenceAdded():

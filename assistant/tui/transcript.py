@@ -12,12 +12,16 @@ from assistant.domain import event as ev
 from assistant.domain.case import Case, Entry, ToolCall
 from assistant.domain.plan import Step, StepStatus
 from assistant.domain.proposal import Answer, ProposalState
+from assistant.tui.asked import asked_lines, progress_parts, waits
 from assistant.tui.lines import BLANK, Given, Line, Tone, block, line
 from assistant.tui.thinking import VERDICTS, Course, call_lines, course, marked, opinion_lines, unsupported
+from assistant.tui.words import said
 
 READS_IN_A_ROW = 5
 """Longer runs of successful reads collapse to one line."""
 PREVIEW_LINES = 12
+PROGRESS_ROWS = 2
+PROGRESS_CELLS = 50
 
 STEP_MARKS = {
     StepStatus.PENDING: "[ ]",
@@ -132,6 +136,8 @@ class Transcript:
                 thinking = case.running and answer is None and case.opinion is entry.payload
                 is_open = self.folds.is_open(f"entry:{entry.seq}", answer is None)
                 state = (answer, thinking, is_open, thinking and bool(case.board))
+            case ev.CallHeld() | ev.QuestionPut():
+                state = waits(entry.payload, case)
             case _:
                 pass
         known = self._entries.get(entry.seq)
@@ -176,7 +182,7 @@ class Transcript:
         right: list[Given]
         if not call.done:
             elapsed = max(0.0, (now - call.started).total_seconds())
-            right = [("running", Tone.ACCENT), f"  {int(elapsed)} s"]
+            right = [("running", Tone.ACCENT), f"  {int(elapsed)} s", *progress_parts(call.given_up_at, now)]
             left = (call.waits_until - now).total_seconds() if call.waits_until else 0.0
             if left > 0:
                 right = [("waiting", Tone.WARN), f"  {math.ceil(left)} s left"]
@@ -191,6 +197,8 @@ class Transcript:
         out = [line(("v " if is_open else "> ", Tone.MUTED), call.title or call.tool, hang=4, right=right, ref=ref)]
         if call.waiting and not call.done:
             out += block(call.waiting, Tone.WARN, indent=4, ref=ref)
+        if call.progress and not call.done:
+            out += said(call.progress, PROGRESS_CELLS, indent=4, ref=ref, most=PROGRESS_ROWS)
         if is_open:
             if call.result:
                 tone = Tone.PLAIN if call.ok else Tone.BAD
@@ -261,6 +269,8 @@ class Transcript:
                 return [line(("closed: ", Tone.MUTED), payload.result or "no result", hang=2, ref=ref)]
             case ev.Proposed() | ev.Decided() | ev.Sending() | ev.Concluded() | ev.Verified() | ev.UndoOffered():
                 return proposal_lines(payload, entry, case)
+            case ev.CallHeld() | ev.CallDecided() | ev.QuestionPut() | ev.QuestionAnswered():
+                return asked_lines(payload, entry, case)
             case _:
                 return []
 

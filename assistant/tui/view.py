@@ -146,6 +146,10 @@ class LinesView(ScrollView, can_focus=True):
     def _layout_rows(self, same: int = 0) -> None:
         width = self._text_width()
         if width <= 0:
+            # Not on screen: rows of lines that are gone must not be drawn when it comes back.
+            self._width = self._row_total = 0
+            self._first_row.clear()
+            self._wrapped.clear()
             return
         if width != self._width:
             self._width, same = width, 0
@@ -175,11 +179,11 @@ class LinesView(ScrollView, can_focus=True):
             if self.following:
                 self.call_after_refresh(self._to_end)
             return
-        top = self._at_row(min(self.scroll_offset.y, self._row_total - 1))[0] if self._row_total else 0
+        top = self._at_row(min(self.scroll_offset.y, self._row_total - 1))[0] if self._row_total else -1
         self._layout_rows()
         if self.following:
             self.call_after_refresh(self._to_end)
-        elif self._first_row:
+        elif self._first_row and top >= 0:
             self.scroll_to(y=self._first_row[top], animate=False)
         self.refresh()
 

@@ -1,4 +1,4 @@
-"""The terminal face over a scripted session, to look at: `python -m tests.tui.demo [choose|nocluster|replay|model]`."""
+"""The terminal over a scripted session, to look at: `python -m tests.tui.demo [choose|nocluster|replay|model|mcp]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from assistant.errors import ClusterError
 from assistant.tui.app import PilothouseApp
 from assistant.tui.ports import PracticeIncident, Recording, SessionLike
-from tests.tui import fixture
+from tests.tui import fixture, foreign
 from tests.tui.scripted import MemoryLibrary, ScriptedSession, StillClock
 
 PRACTICE = (
@@ -18,6 +18,9 @@ PRACTICE = (
     PracticeIncident("checkout", "Checkout rollout", fixture.QUESTION, "payments"),
     PracticeIncident("backup", "Nightly backup", "There is no backup since Tuesday.", "ops"),
 )
+
+
+ADDRESS = "https://login.xn--exmple-cua.com/auth?next=%2Fnotes"
 
 
 class RunningClock(StillClock):
@@ -41,7 +44,15 @@ def app(mode: str = "", pace_seconds: float = 0.15) -> PilothouseApp:
                 detail="dial tcp: i/o timeout",
             )
         answers = fixture.thought()[2:-1] if mode == "model" else fixture.investigation(made)[2:]
-        return ScriptedSession(clock, answers=answers, after=fixture.outcome(made)[1:-1], pace_seconds=pace_seconds)
+        if mode == "mcp":
+            until = datetime.now(UTC) + timedelta(minutes=5)
+            asked = [foreign.question(until=until), foreign.question("Q2", url=ADDRESS, fields=(), until=until)]
+            calls = [foreign.held(until=until), foreign.held("m2", tool="purge", destructive=True, until=until)]
+            answers = [*fixture.investigation(made)[2:8], *foreign.called(), *calls, *asked]
+        return ScriptedSession(
+            clock, answers=answers, after=fixture.outcome(made)[1:-1], pace_seconds=pace_seconds,
+            servers=foreign.ScriptedServers(),
+        )  # fmt: skip
 
     recording = (
         Recording("s-0188", fixture.whole(), lambda sha256: fixture.BODIES[sha256]) if mode == "replay" else None

@@ -18,7 +18,7 @@ from assistant.domain.target import Target
 from assistant.errors import ClusterError
 from assistant.tui.app import PilothouseApp
 from assistant.tui.ports import PracticeIncident, SessionLike
-from tests.tui import fixture
+from tests.tui import fixture, foreign
 from tests.tui.scripted import MemoryLibrary, ScriptedSession, StillClock
 
 SIZES = ((120, 36), (80, 24))
@@ -92,6 +92,7 @@ async def shots(size: tuple[int, int]) -> dict[str, str]:
         await settled(pilot, clock)
         out["replay"] = app.export_screenshot()
     out |= await model(size)
+    out |= await foreign_servers(size)
     out["critical"] = await critical(size)
     out["chooser"] = await chooser(size)
     out["unreachable"] = await unreachable(size)
@@ -129,6 +130,41 @@ async def model(size: tuple[int, int]) -> dict[str, str]:
         await pilot.press("enter")
         await settled(pilot, clock)
         out["model-call-text"] = app.export_screenshot()
+    return out
+
+
+async def foreign_servers(size: tuple[int, int]) -> dict[str, str]:
+    """MCP servers, what is approved of them, a held call, a question, an address."""
+    out: dict[str, str] = {}
+    clock = StillClock()
+    app, session = built(clock)
+    session.servers = foreign.ScriptedServers()
+    session.emit(*fixture.investigation()[1:8], *foreign.called())
+
+    async def shoot(name: str, *keys: str) -> None:
+        if keys:
+            await pilot.press(*keys)
+        await settled(pilot, clock)
+        await app.workers.wait_for_complete([each for each in app.workers if each.group == "read"])
+        await settled(pilot, clock)
+        out[name] = app.export_screenshot()
+
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot, clock)
+        await shoot("mcp-servers", "tab", "g", "m")
+        await shoot("mcp-offered", "enter")
+        await shoot("mcp-review-tools", "v")
+        await shoot("mcp-review-server", "escape", "escape", "j", "j", "enter", "enter")
+        session.emit(foreign.held(), foreign.held("m2", destructive=True, tool="purge"), foreign.question())
+        await pilot.press("escape", "escape", "g", "i")
+        await shoot("mcp-waits")
+        await shoot("mcp-call", "f3")
+        await shoot("mcp-call-destroys", "right_square_bracket")
+        app.switch("question")
+        await shoot("mcp-question")
+        await shoot("mcp-question-filled", "enter", *"Ada", "enter", "enter", "enter", "enter", "ctrl+s")
+        session.emit(foreign.question("Q9", url="https://login.xn--exmple-cua.com/auth?next=%2Fnotes", fields=()))
+        await shoot("mcp-address", "enter")
     return out
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from assistant.domain import event as ev
+from assistant.domain.asking import Reply
 from assistant.domain.case import Case
 from assistant.domain.hypothesis import Mark
 from assistant.domain.proposal import Answer, Decision, ProposalState
 from assistant.errors import StoreError, UsageError
+from assistant.session.ports import ToolServers
 from assistant.tui.ports import Listener
 from tests.tui import fixture
 
@@ -37,6 +39,35 @@ class StillClock:
 
 
 @dataclass
+class ScriptedAsking:
+    """Answers as the desk of a session does, and keeps what was said. `refuses` is what `reply` does not take."""
+
+    session: ScriptedSession
+    attended: bool = False
+    decided: list[tuple[str, str, bool, str]] = field(default_factory=list)
+    replied: list[tuple[str, Reply, dict[str, str | tuple[str, ...]]]] = field(default_factory=list)
+    refuses: UsageError | None = None
+
+    def decide(self, call: str, digest: str, allowed: bool, reason: str = "") -> None:
+        held = next((each for each in self.session.case.held_calls if each.call == call), None)
+        if held is None:
+            raise UsageError("This call does not wait any more.", "Look at what runs now.")
+        if held.digest != digest:
+            raise UsageError("What waits is not what was shown.", "Look at it again.")
+        self.decided.append((call, digest, allowed, reason))
+        self.session.emit(ev.CallDecided(call, allowed, reason, "alice"))
+
+    def reply(self, question: str, reply: Reply, values: Mapping[str, str | tuple[str, ...]] | None = None) -> None:
+        if all(each.question != question for each in self.session.case.questions):
+            raise UsageError("This question does not wait any more.", "Look at what runs now.")
+        if reply is Reply.ACCEPT and self.refuses is not None:
+            raise self.refuses
+        given = dict(values or {})
+        self.replied.append((question, reply, given))
+        self.session.emit(ev.QuestionAnswered(question, reply, tuple(given), "alice"))
+
+
+@dataclass
 class ScriptedSession:
     """Answers like a session: asking plays `answers`, approving plays `after`."""
 
@@ -57,10 +88,12 @@ class ScriptedSession:
     stops: list[str] = field(default_factory=list)
     closed: bool = False
     verdict: ProposalState = ProposalState.APPROVED
+    servers: ToolServers | None = None
     bodies: dict[str, str] = field(default_factory=lambda: dict(fixture.BODIES))
     _listeners: list[Listener] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.asking = ScriptedAsking(self)
         self.emit(fixture.investigation()[0])
 
     def emit(self, *payloads: ev.Payload) -> None:

@@ -13,12 +13,16 @@ from assistant.errors import ClusterError
 from assistant.tui.app import PilothouseApp
 from assistant.tui.approvals import ApprovalsScreen
 from assistant.tui.caseview import CaseBody
+from assistant.tui.heldcall import HeldCallScreen
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS, Place, as_markdown, clashes
-from assistant.tui.lines import Tone
+from assistant.tui.lines import Tone, line
 from assistant.tui.overlays import ChooserScreen, TextScreen, help_lines
 from assistant.tui.ports import Recording, SessionLike
+from assistant.tui.question import QuestionScreen
 from assistant.tui.replay import ReplayScreen
+from assistant.tui.review import ReviewScreen
+from assistant.tui.servers import ServersScreen
 from assistant.tui.sessions import SessionsScreen
 from assistant.tui.themes import PALETTES
 from assistant.tui.transcript import Transcript
@@ -85,6 +89,26 @@ async def test_resizing_keeps_the_place_and_every_word() -> None:
         await settled(pilot, clock)
         assert [each.text for each in view.lines] == before
         assert view.scroll_offset.y == 0
+
+
+async def test_lines_that_change_while_they_are_hidden_are_laid_out_when_they_come_back() -> None:
+    clock = StillClock()
+    app, session = built(clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot, clock)
+        await session.ask(fixture.QUESTION)
+        await settled(pilot, clock)
+        view = app.screen.query_one("#items", LinesView)
+        view.show([line(f"row {n}") for n in range(30)])
+        await pilot.pause()
+        view.display = False
+        await pilot.pause()
+        view.show([line("the only row")])
+        await pilot.pause()
+        view.display = True
+        await pilot.pause()
+        assert "the only row" in screen_text(app)
+        assert "row 7" not in screen_text(app)
 
 
 async def test_scrolled_up_text_stays_while_more_arrives_and_says_how_to_return() -> None:
@@ -334,8 +358,9 @@ def test_no_key_means_two_things_in_one_place() -> None:
 def test_every_binding_has_a_text_and_an_action() -> None:
     screens = {
         Place.INVESTIGATE: InvestigateScreen, Place.APPROVALS: ApprovalsScreen, Place.SESSIONS: SessionsScreen,
-        Place.REPLAY: ReplayScreen, Place.CHOOSER: ChooserScreen, Place.TEXT: InvestigateScreen,
-        Place.ANYWHERE: PilothouseApp,
+        Place.SERVERS: ServersScreen, Place.REVIEW: ReviewScreen, Place.CALL: HeldCallScreen,
+        Place.QUESTION: QuestionScreen, Place.REPLAY: ReplayScreen, Place.CHOOSER: ChooserScreen,
+        Place.TEXT: InvestigateScreen, Place.ANYWHERE: PilothouseApp,
     }  # fmt: skip
     for key in KEYS:
         assert key.text
