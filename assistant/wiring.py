@@ -91,11 +91,14 @@ async def open_gate(settings: Settings, place: Place, kubeconfig_out: Path | Non
     return Work(session, backend, store, [])
 
 
-async def open_work(settings: Settings, place: Place, *, propose: bool = True, resume: str = "") -> Work:
+async def open_work(
+    settings: Settings, place: Place, *, propose: bool = True, resume: str = "", attended: bool = False
+) -> Work:
     """Open a cluster and a session on it, or take the stored session `resume` over.
 
-    Raises PilothouseError; then nothing is left open. Without a usable store the session lives in memory, says so, and
-    can change nothing.
+    `attended` says that a person is there who can be asked in the middle of a turn, from the first moment on. Raises
+    PilothouseError; then nothing is left open. Without a usable store the session lives in memory, says so, and can
+    change nothing.
     """
     from assistant.store.log import new_session_id
 
@@ -115,6 +118,7 @@ async def open_work(settings: Settings, place: Place, *, propose: bool = True, r
         namespace = await _namespace(settings, place, backend, info)
         workflows: list[GraphWorkflow] = []
         asking = _asking()
+        asking.attended = attended
         servers = tool_servers(settings, backend, asking, namespace)
         parts = replace(_with_mind(settings, backend, store, workflows, servers, asking), propose=propose)
         if resume:

@@ -56,9 +56,10 @@ def _linear(given: argparse.Namespace) -> bool:
 class Connections:
     """Opens sessions for the screen and remembers what has to be ended after it."""
 
-    def __init__(self, settings: Settings, place: Place) -> None:
-        """Keep what to open when neither an incident nor a stored session is named."""
+    def __init__(self, settings: Settings, place: Place, *, attended: bool = False) -> None:
+        """Keep what to open where no incident or stored session is named; `attended` as in `open_work`."""
         self._settings = settings
+        self._attended = attended
         self._place = place
         self._works: list[Work] = []
 
@@ -73,7 +74,7 @@ class Connections:
         if resume:
             session, source = await asyncio.to_thread(_stored, self._settings, resume)
             place = place if self._place.bundle else place_of(source)
-        work = await open_work(self._settings, place, resume=session)
+        work = await open_work(self._settings, place, resume=session, attended=self._attended)
         self._works.append(work)
         return work.session
 
@@ -106,7 +107,7 @@ def _screen(
     from assistant.tui.app import PilothouseApp
     from assistant.tui.ports import PracticeIncident
 
-    connections = Connections(settings, place)
+    connections = Connections(settings, place, attended=True)
     app = PilothouseApp(
         connections,
         practice=[PracticeIncident(i.name, i.title, i.symptom, i.namespace) for i in incidents()],

@@ -26,6 +26,7 @@ from assistant.tui.modes import LATER
 from assistant.tui.ports import Connect, PracticeIncident, Recording, SessionLibrary, SessionLike
 from assistant.tui.screen import CaseScreen
 from assistant.tui.themes import DEFAULT, MONO, PALETTES, theme_of
+from assistant.tui.typeahead import TypeAhead
 
 if TYPE_CHECKING:
     from assistant.domain.case import Case
@@ -78,6 +79,7 @@ class PilothouseApp(KeyedApp):
         """
         self.clock: Clock = clock or SystemClock()
         super().__init__()
+        self.ahead = TypeAhead(self, self.clock)
         for palette in PALETTES.values():
             self.register_theme(theme_of(palette))
         # Themes that use the terminal's colours turn black on black under NO_COLOR, so it gets a theme of ours.

@@ -15,6 +15,7 @@ from assistant.tui.keys import Key, Place, bindings
 if TYPE_CHECKING:
     from assistant.domain.case import Case
     from assistant.tui.ports import SessionLike
+    from assistant.tui.typeahead import TypeAhead
 
 
 class KeyedApp(App[int]):
@@ -24,6 +25,7 @@ class KeyedApp(App[int]):
     session: SessionLike | None
     stopping: bool
     note: str
+    ahead: TypeAhead
 
     @property
     def working(self) -> bool:
@@ -70,14 +72,20 @@ class KeyedApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """Show every key to the approval guard before anything can act on it; clicks and pastes disarm."""
+        typed = event if isinstance(event, events.Key | events.Paste) and not event.is_forwarded else None
+        if typed is not None and not self.ahead.admit(typed):
+            return
         if isinstance(event, events.Key | events.MouseDown | events.Paste) and not event.is_forwarded:
             admit = getattr(self.screen, "admit", None)
             if admit is not None and isinstance(event, events.Key):
                 if not admit(event):
+                    self.ahead.sent()
                     return
             elif (disarm := getattr(self.screen, "disarm", None)) is not None:
                 disarm()
         await super().on_event(event)
+        if typed is not None:
+            self.ahead.sent()
 
     def action_approvals_now(self) -> None:
         """Open the change that waits longest."""

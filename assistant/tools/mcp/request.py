@@ -33,7 +33,7 @@ class Request:
     def lines(self) -> tuple[str, ...]:
         """Return what a person has to see before a yes: server, tool, what it says of itself, all arguments."""
         shown = json.dumps(dict(self.arguments), indent=2, ensure_ascii=False, sort_keys=True)
-        hints = ", ".join(f"{key} {value}".lower() for key, value in self.tool.definition.hints.items())
+        hints = ", ".join(f"{key} {str(value).lower()}" for key, value in self.tool.definition.hints.items())
         return (
             f"server: {self.server}",
             f"tool: {safe(self.tool.definition.name, multiline=False)}",
