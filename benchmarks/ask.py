@@ -17,11 +17,15 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from assistant.backend import bundle_place
+from assistant.config import load
+from assistant.wiring import open_work
 from tests.unit.expert.test_practice import PRACTICE, unpack
 from tests.unit.model import competent
 from tests.unit.model.scene import calls
@@ -60,11 +64,31 @@ async def ask(arguments: list[str], home: Path) -> tuple[float, float, dict[str,
     return wall, cpu, json.loads(out)
 
 
+async def ask_again(question: str, root: Path, home: Path, model: Mapping[str, str]) -> float:
+    """Return the seconds from a question to its answer in a session that is open, as it is in the terminal."""
+    flags = {"state_dir": str(home / "state"), "runtime_dir": str(home / "run"), **model}
+    work = await open_work(load(flags, {}, home / "none"), bundle_place(root), propose=False)
+    try:
+        # The first one waits for what is still being loaded; at a keyboard that is over when a question is typed.
+        for _ in range(2):
+            began = time.perf_counter()
+            await work.session.ask(question)
+            await work.session.finished()
+            seconds = time.perf_counter() - began
+        answer = work.session.case.answer
+        assert answer is not None
+        assert (answer.mind != "expert") == bool(model), answer.mind
+        return seconds
+    finally:
+        await work.close()
+
+
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     rows: dict[str, list[tuple[float, float]]] = {"the expert alone": [], "with a model": []}
+    again: dict[str, list[float]] = {kind: [] for kind in rows}
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         async with serving() as server:
@@ -83,6 +107,13 @@ async def main() -> int:
                         assert (document["mind"] != "expert") == (kind == "with a model"), document["mind"]
                         if number:  # the first one warms the file cache
                             rows[kind].append((wall - asked.seconds, cpu))
+                    for kind, more_ in (
+                        ("the expert alone", {}),
+                        ("with a model", {"model": "openai/scripted", "base_url": server.url}),
+                    ):
+                        asked.seconds = 0.0
+                        seconds = await ask_again(about["symptom"], root, home, more_)
+                        again[kind].append(seconds - asked.seconds / 2)
     for kind, measured in rows.items():
         walls, cpus = zip(*measured, strict=True)
         print(
@@ -91,6 +122,8 @@ async def main() -> int:
         )
     alone, both = (statistics.median(wall for wall, _ in rows[kind]) for kind in rows)
     print(f"besides its own time a model adds {both - alone:.2f} s on top of the expert: {both:.2f} s in all")
+    alone, both = (statistics.median(seconds) for seconds in again.values())
+    print(f"in a session that is open: {both - alone:.2f} s on top of the expert, {both:.2f} s in all")
     return 0
 
 
