@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -13,7 +16,9 @@ from textual.screen import ModalScreen
 
 from assistant.domain import event as ev
 from assistant.domain.toolserver import ServerPrompt, ServerResource, ServerState, Standing, ToolServer
-from assistant.errors import UsageError
+from assistant.errors import PilothouseError, UsageError
+from assistant.session.clock import SystemClock
+from assistant.toolservers import ToolServers
 from assistant.tui.app import PilothouseApp
 from assistant.tui.investigate import InvestigateScreen
 from assistant.tui.keys import KEYS
@@ -29,6 +34,7 @@ from tests.tui.foreign import ScriptedServers
 from tests.tui.screens import built, settled
 from tests.tui.scripted import ScriptedSession, StillClock
 from tests.tui.test_screens import screen_text
+from tests.unit.mcp.conftest import scripted
 
 SIZES = [(80, 24), (120, 36)]
 ESC = chr(27)
@@ -45,7 +51,7 @@ async def drawn(pilot: Pilot[int], clock: StillClock) -> None:
 
 
 @asynccontextmanager
-async def servers_of(given: ScriptedServers | None = None, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Opened]:
+async def servers_of(given: Any = None, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Opened]:
     """An app whose screen shows the servers of its session."""
     clock = StillClock()
     app, session = built(clock)
@@ -379,3 +385,32 @@ async def test_a_list_that_changes_while_it_is_hidden_is_drawn_anew_when_it_come
         await drawn(pilot, clock)
         assert view.lines
         assert "What starts it" in screen_text(app)
+
+
+async def test_what_happened_to_a_real_server_stands_on_the_screen(tmp_path: Path) -> None:
+    orders = {"broken": {"fault": "crash-at-start"}, "web": {}}
+    entries = {}
+    for name, given in orders.items():
+        made = scripted(tmp_path, name, **given)
+        entries[name] = {"command": made.command, "args": list(made.args)}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
+
+    async def kubeconfig(name: str) -> str:
+        return ""
+
+    real = ToolServers(tmp_path / "mcp.json", tmp_path / "state", kubeconfig, SystemClock())
+    try:
+        for each in real.servers():
+            await real.approve_server(each.name, each.digest)
+        assert (await real.look("web")).state is ServerState.READY
+        with pytest.raises(PilothouseError, match="cannot be started"):
+            await real.look("broken")
+        for size in SIZES:
+            async with servers_of(real, size) as (app, pilot, _, clock):
+                await drawn(pilot, clock)
+                shown = screen_text(app)
+                assert "web" in shown and "ready" in shown
+                assert "FAILED" in shown
+                assert "no licence found" in shown
+    finally:
+        await real.close()

@@ -117,15 +117,20 @@ class Connection:
 
     async def listed(self, what: Listing, most: int) -> tuple[list[Any], bool]:
         """Return what the server lists, at most so many, and whether that is all. Raises McpServerError."""
-        life, client = await self._alive()
-        self.stale.discard(what)
-        try:
-            return await self._bounded(life, START_SECONDS, listed(client, what, most))
-        except McpError as error:
-            self.stale.add(what)
-            raise McpServerError(
-                f"MCP server {self.name} does not list its {what.words}.", error.hint, detail=error.detail
-            ) from error
+        for again in (True, False):
+            life, client = await self._alive()
+            self.stale.discard(what)
+            try:
+                return await self._bounded(life, START_SECONDS, listed(client, what, most))
+            except McpError as error:
+                self.stale.add(what)
+                if again and life.ended and not self._closed:
+                    # It had died unseen, perhaps an hour ago. Asking what there is does nothing: it may be done twice.
+                    continue
+                raise McpServerError(
+                    f"MCP server {self.name} does not list its {what.words}.", error.hint, detail=error.detail
+                ) from error
+        raise AssertionError("unreachable")
 
     async def call(
         self, tool: str, arguments: dict[str, Any], seconds: float, watch: Callable[[CallNews], None] | None = None

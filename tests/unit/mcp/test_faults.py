@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -318,3 +319,25 @@ async def test_a_search_does_not_wait_for_a_server_that_does_not_start(desks: De
         await desk.clock.pass_seconds(SEARCH_SECONDS)
         assert [tool.name for tool in await searching] == ["web__echo"]
         assert next(each.state for each in desk.hub.status() if each.name == "stuck") is ServerState.STARTING
+
+
+async def test_a_server_that_died_after_an_hour_is_started_again_and_the_others_never_notice(desks: Desks) -> None:
+    async with desks(web={}, good={}) as desk:
+        for name in ("web", "good"):
+            await desk.approve(name)
+            assert (await desk.call(f"{name}__echo")).ok
+        await desk.clock.pass_seconds(3600)
+        (first,) = {entry["pid"] for entry in desk.journal("web") if "call" in entry}
+        # The call comes before anybody can have noticed; what the tools are is asked anew, which may be done twice.
+        os.kill(first, signal.SIGKILL)
+        again = asyncio.create_task(desk.call("web__echo"))
+        for _ in range(40):
+            await asyncio.wait({again}, timeout=0.25)
+            if again.done():
+                break
+            await desk.clock.pass_seconds(0.5)
+        assert (await again).ok
+        assert desk.calls("web") == 2
+        assert len({entry["pid"] for entry in desk.journal("web") if "call" in entry}) == 2
+        assert (await desk.call("good__echo")).ok
+        assert len({entry["pid"] for entry in desk.journal("good") if "call" in entry}) == 1
