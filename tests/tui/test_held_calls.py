@@ -244,7 +244,9 @@ async def test_it_waits_behind_an_open_approval_and_is_counted_apart() -> None:
         assert "(f3)" in text
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36), (60, 16)])
+@pytest.mark.parametrize(
+    "size", [(80, 24), *(pytest.param(each, marks=pytest.mark.long) for each in ((120, 36), (60, 16)))]
+)
 async def test_the_action_bar_stays_with_a_call_of_ten_thousand_lines(size: tuple[int, int]) -> None:
     made = foreign.held(lines=tuple("x" * 200 for _ in range(10_000)), tool="t" * 300, server="s" * 300)
     async with holding(made, size=size) as (app, _, _session, _clock):

@@ -90,7 +90,7 @@ async def test_keys_that_were_typed_before_an_approval_was_in_sight_decide_nothi
         assert not any(isinstance(each.payload, ev.Decided) for each in session.events)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet=string.ascii_letters + "gi/:? ", max_size=12))
 async def test_any_keys_at_once_leave_an_app_that_answers(keys: str) -> None:
     clock = StillClock()
