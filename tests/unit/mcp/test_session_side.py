@@ -16,9 +16,11 @@ from assistant.domain import event as ev
 from assistant.domain.asking import Reply
 from assistant.domain.toolserver import ServerState, Standing
 from assistant.errors import PilothouseError, StoreError
+from assistant.policy.redact import redact_text
 from assistant.session.asking import Asking
 from assistant.session.clock import SystemClock
 from assistant.session.recorder import SessionRecorder
+from assistant.session.scrub import Scrubber
 from assistant.store.memory import MemoryStore
 from assistant.toolservers import ToolServers
 from tests.session.scripted import OPENED, drain
@@ -192,3 +194,14 @@ async def test_a_file_that_cannot_be_read_is_a_sentence_and_no_servers(tmp_path:
         assert "mcp.json is not JSON" in here.servers.problem
         assert here.servers.servers() == ()
         assert await here.servers.approved() == ()
+
+
+async def test_a_person_sees_each_argument_as_it_is_sent_or_nothing_is_sent(tmp_path: Path) -> None:
+    async with session(tmp_path, one={}) as here:
+        here.recorder._scrub = Scrubber(redact_text)
+        await here.approve("one")
+        for hidden in ({"api_key": 12345678}, {"deep": [{"tokens": 123456789}]}):
+            with pytest.raises(PilothouseError, match="looks like a secret"):
+                await here.call("one__echo", **hidden)
+        assert here.recorder.case.held_calls == ()
+        assert not [entry for entry in here.journal("one") if "call" in entry]
