@@ -48,6 +48,7 @@ SEARCH_SECONDS: Final = 5.0
 """How long a search waits for servers that are being started."""
 FRESH_SECONDS: Final = 60.0
 """How long a list of tools is believed of a server that does not say when it changes."""
+NOT_APPROVED: Final = "it is not approved any more"
 MOST_AT_ONCE: Final = 8
 """Calls to one server at the same time; further ones wait."""
 
@@ -154,6 +155,11 @@ class Hub:
                     "Look at it again.",
                 )
         self._pins.approve_tools([found[tool] for tool in digests])
+
+    def forget(self, name: str) -> None:
+        """Take back every approval of a server and end it. Raises StoreError."""
+        self._pins.forget(name)
+        self._entry(name).connection.renew(NOT_APPROVED)
 
     async def tools(self, name: str) -> tuple[Tool, ...]:
         """Return a server's tools, approved or not; starts it. Raises McpNotApprovedError, McpServerError."""
@@ -340,6 +346,9 @@ class Hub:
     def _check_server(self, entry: _Entry) -> None:
         name = entry.server.name
         verdict = self._pins.server(name, self._pin(entry))
+        if verdict.standing is not Standing.APPROVED:
+            # Taken back or changed since it was started, in another terminal perhaps: it does not run on as the person.
+            entry.connection.renew(NOT_APPROVED)
         if verdict.standing is Standing.NEW:
             raise McpNotApprovedError(
                 f"MCP server {name} has not been approved.", "Look at what starts it, then approve it."

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from assistant.domain.toolserver import ServerState
+from assistant.domain.toolserver import ServerState, Standing
 from assistant.errors import PilothouseError
 from assistant.tools.mcp.connection import CallNews
-from assistant.tools.mcp.faults import McpCallError, McpServerError, McpUnknownOutcomeError
+from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError, McpServerError, McpUnknownOutcomeError
 from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
+from assistant.tools.mcp.pins import Pins
 from tests.session.scripted import drain
 from tests.unit.mcp.conftest import Desk, Desks
 
@@ -264,6 +265,7 @@ from pathlib import Path
 from assistant.gate.process import SystemClock
 from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
 from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.pins import Pins
 from assistant.tools.mcp.servers import Servers
 from tests.unit.mcp.conftest import scripted
 
@@ -318,3 +320,44 @@ async def test_a_search_does_not_wait_for_a_server_that_does_not_start(desks: De
         await desk.clock.pass_seconds(SEARCH_SECONDS)
         assert [tool.name for tool in await searching] == ["web__echo"]
         assert next(each.state for each in desk.hub.status() if each.name == "stuck") is ServerState.STARTING
+
+
+async def test_a_server_that_is_about_to_be_started_again_stays_away_once_the_hub_is_closed(desks: Desks) -> None:
+    async with desks(bad={"fault": "crash-at-start"}) as desk:
+        desk.hub.approve_server("bad", desk.hub.status()[0].digest)
+        with pytest.raises(McpServerError):
+            await desk.hub.tools("bad")
+        waiting = asyncio.create_task(desk.hub.tools("bad"))
+        while not desk.clock.sleeping:  # noqa: ASYNC110 - the clock is the test's
+            await asyncio.sleep(0)
+        await desk.hub.close()
+        await desk.clock.pass_seconds(20)
+        with pytest.raises(McpServerError, match="closed"):
+            await waiting
+        assert len(desk.groups) == 1
+
+
+async def test_a_server_whose_approval_was_taken_back_is_ended(desks: Desks) -> None:
+    async with desks(good={}) as desk:
+        await desk.approve("good")
+        await desk.call("good__echo")
+        desk.hub.forget("good")
+        async with asyncio.timeout(20):
+            while not gone(desk.groups[0]):  # noqa: ASYNC110 - a process has no event
+                await asyncio.sleep(0)
+        with pytest.raises(McpNotApprovedError):
+            await desk.hub.tools("good")
+        assert len(desk.groups) == 1
+        assert desk.hub.status()[0].standing is Standing.NEW
+
+
+async def test_a_server_whose_approval_was_taken_back_elsewhere_is_ended_at_the_next_look(desks: Desks) -> None:
+    async with desks(good={}) as desk:
+        await desk.approve("good")
+        await desk.call("good__echo")
+        Pins(desk.folder / "state" / "mcp-pins.json").forget("good")
+        with pytest.raises(McpNotApprovedError):
+            await desk.hub.tools("good")
+        async with asyncio.timeout(20):
+            while not gone(desk.groups[0]):  # noqa: ASYNC110 - a process has no event
+                await asyncio.sleep(0)

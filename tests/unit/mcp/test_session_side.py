@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from assistant.session.clock import SystemClock
 from assistant.session.recorder import SessionRecorder
 from assistant.session.scrub import Scrubber
 from assistant.store.memory import MemoryStore
-from assistant.toolservers import ToolServers
+from assistant.toolservers import LONGEST_CLIENT, ToolServers
 from tests.session.scripted import OPENED, drain
 
 from .conftest import scripted
@@ -45,6 +46,8 @@ class Session:
     folder: Path
     asked_for: list[str]
     told: list[tuple[str, float]]
+    gates: list[str]
+    """What the kubeconfigs of the gate that runs now end in, the last one."""
 
     async def approve(self, name: str) -> None:
         known = {each.name: each for each in self.servers.servers()}
@@ -77,7 +80,7 @@ async def session(folder: Path, reads: tuple[str, ...] = (), **scripts: dict[str
         name: {"command": each.command, "args": list(each.args), "reads": list(reads)} for name, each in made.items()
     }
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
-    clock, asked_for = SystemClock(), list[str]()
+    clock, asked_for, gates = SystemClock(), list[str](), [""]
     recorder = SessionRecorder("s1", Kept(StoreError("", "")), clock, lambda text: (text, 0))
     recorder.emit(OPENED)
     recorder.emit(ev.Asked(1, "why?", "shop"))
@@ -87,12 +90,12 @@ async def session(folder: Path, reads: tuple[str, ...] = (), **scripts: dict[str
 
     async def kubeconfig(name: str) -> str:
         asked_for.append(name)
-        return str(folder / f"{name}.kubeconfig")
+        return str(folder / f"{name}.kubeconfig") + (f".{gates[-1]}" if gates[-1] else "")
 
     servers = ToolServers(folder / "mcp.json", folder / "state", kubeconfig, clock, asking)
     try:
         async with asyncio.timeout(SECONDS):
-            yield Session(servers, asking, recorder, folder, asked_for, [])
+            yield Session(servers, asking, recorder, folder, asked_for, [], gates)
     finally:
         await servers.close()
 
@@ -205,3 +208,27 @@ async def test_a_person_sees_each_argument_as_it_is_sent_or_nothing_is_sent(tmp_
                 await here.call("one__echo", **hidden)
         assert here.recorder.case.held_calls == ()
         assert not [entry for entry in here.journal("one") if "call" in entry]
+
+
+async def test_a_gate_that_is_started_anew_while_a_call_is_held_is_the_one_that_the_call_goes_to(
+    tmp_path: Path,
+) -> None:
+    async with session(tmp_path, one={}) as here:
+        await here.approve("one")
+        calling = here.call("one__echo", text="hello")
+        held = await here.until("held_calls")
+        here.gates.append("second")
+        here.asking.decide(held.call, held.digest, True)
+        assert (await calling).ok
+        seen = [entry["env"]["KUBECONFIG"] for entry in here.journal("one") if "env" in entry]
+        assert seen[-1] == str(tmp_path / "mcp-one.kubeconfig.second")
+
+
+async def test_long_names_of_servers_do_not_make_one_client_at_the_gate(tmp_path: Path) -> None:
+    names = ("observability-of-staging-eu-west", "observability-of-staging-eu-east")
+    async with session(tmp_path, **{name: dict[str, Any]() for name in names}) as here:
+        for name in names:
+            await here.approve(name)
+        assert len(set(here.asked_for)) == 2
+        assert all(re.fullmatch(r"mcp-observability-[a-z0-9-]+[a-z0-9]", each) for each in here.asked_for)
+        assert all(len(each) <= LONGEST_CLIENT for each in here.asked_for)
