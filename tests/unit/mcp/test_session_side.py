@@ -226,7 +226,7 @@ async def test_a_gate_that_is_started_anew_while_a_call_is_held_is_the_one_that_
 
 async def test_long_names_of_servers_do_not_make_one_client_at_the_gate(tmp_path: Path) -> None:
     names = ("observability-of-staging-eu-west", "observability-of-staging-eu-east")
-    async with session(tmp_path, **{name: dict[str, Any]() for name in names}) as here:
+    async with session(tmp_path, (), **{name: dict[str, Any]() for name in names}) as here:
         for name in names:
             await here.approve(name)
         assert len(set(here.asked_for)) == 2
