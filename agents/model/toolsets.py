@@ -5,8 +5,10 @@ What needs a person's yes is asked for by whoever carries the call out; a mind h
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from agents.model.tools import TITLE_CHARACTERS, Result, Toolbox, UnansweredError
@@ -105,13 +107,11 @@ class Toolsets:
         found = await self._servers.search(wanted, OFFERED)
         if not found:
             raise UnansweredError(f"No tool of {', '.join(self._names)} fits {wanted[:60]!r}.")
-        names = []
-        for definition in found:
-            function = dict(definition)
-            name = str(function["function"]["name"])
+        names = [str(each["function"]["name"]) for each in found]
+        # The best last: what there is no room for goes from the front.
+        for name, definition in reversed(list(zip(names, found, strict=True))):
             self._offered.pop(name, None)
-            self._offered[name] = function
-            names.append(name)
+            self._offered[name] = dict(definition)
         while len(self._offered) > 1 and len(json.dumps(list(self._offered.values()))) > OFFERED_CHARACTERS:
             del self._offered[next(iter(self._offered))]
         return ", ".join(name for name in names if name in self._offered)
@@ -157,7 +157,9 @@ class Toolsets:
             if not first and (text == said or now - at < TOLD_SECONDS):
                 return
             said, at = text, now
-            self._recorder.emit(ToolProgressed(call, str(text), seconds_left))
+            # Heard in a task of the connection, which other calls need: there the end of this turn is nothing.
+            with suppress(asyncio.CancelledError):
+                self._recorder.emit(ToolProgressed(call, str(text), seconds_left))
 
         return watch
 
