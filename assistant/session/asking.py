@@ -22,6 +22,7 @@ WAIT_SECONDS: Final = 300.0
 STANDING_SECONDS: Final = 0.25
 NOBODY: Final = "nobody is here to be asked"
 NO_ANSWER: Final = "nobody answered"
+STOPPED: Final = "it was stopped"
 
 Values = Mapping[str, "str | tuple[str, ...]"]
 Check = Callable[[Values], None]
@@ -112,7 +113,13 @@ class Asking:
         self._log.emit(held)
         decided: CallDecided | None = None
         if self.attended:
-            decided = await self._answer(call)
+            try:
+                decided = await self._answer(call)
+            except asyncio.CancelledError:
+                # Nobody waits for the answer any more. Where the turn is over, that has been said already.
+                if any(each.call == call for each in self._log.case.held_calls):
+                    self._log.emit(CallDecided(call, False, STOPPED))
+                raise
         if decided is None:
             decided = CallDecided(call, False, NO_ANSWER if self.attended else NOBODY)
         self._log.emit(decided)
@@ -120,7 +127,8 @@ class Asking:
             try:
                 await self._log.flush()
             except StoreError as error:
-                return CallDecided(call, False, f"the yes could not be recorded: {error.meaning}")
+                decided = CallDecided(call, False, f"the yes could not be recorded: {error.meaning}")
+                self._log.emit(decided)
         return decided
 
     def decide(self, call: str, digest: str, allowed: bool, reason: str = "") -> None:

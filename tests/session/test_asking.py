@@ -196,3 +196,45 @@ async def test_stopping_the_turn_takes_what_waits_away(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             here.asking.decide("T1", DIGEST, True)
         assert fold(here.recorder.events) == here.recorder.case
+
+
+async def test_a_session_that_is_closed_leaves_no_question_and_hears_of_none(tmp_path: Path) -> None:
+    """A server that is read on its screen may ask without a turn, and is ended after the session."""
+    async with desk(tmp_path) as here:
+        here.recorder.emit(ev.TurnEnded(1))
+        waiting = here.put()
+        await drain()
+        here.recorder.emit(ev.SessionClosed("nothing asked"))
+        assert here.recorder.case.questions == ()
+        count = len(here.recorder.events)
+        waiting.cancel()
+        await drain()
+        assert len(here.recorder.events) == count
+
+
+async def test_the_log_does_not_say_allowed_of_a_yes_that_could_not_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path) as here:
+
+        async def full() -> None:
+            raise StoreError("The disk is full.", "Make room.")
+
+        monkeypatch.setattr(here.store, "flush", full)
+        waiting = here.permit()
+        await drain()
+        here.asking.decide("T1", DIGEST, True)
+        decided = await waiting
+        assert here.recorder.events[-1].payload == decided
+        assert not decided.allowed
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_is_not_left_waiting(tmp_path: Path) -> None:
+    async with desk(tmp_path) as here:
+        waiting = here.permit()
+        await drain()
+        waiting.cancel()
+        await drain()
+        assert waiting.cancelled()
+        assert here.recorder.case.held_calls == ()
+        assert fold(here.recorder.events) == here.recorder.case
