@@ -180,10 +180,14 @@ class ToolServers:
 
     def _servers(self) -> Servers:
         if self._configured is None:
+            from assistant.tools.mcp.classes import profile_of
             from assistant.tools.mcp.servers import Servers, load
 
             try:
-                self._configured = load(self._file)
+                loaded = load(self._file)
+                for each in loaded.servers:
+                    profile_of(each)
+                self._configured = loaded
             except PilothouseError as error:
                 self._configured, self._problem = Servers(()), f"{error.meaning} {error.hint}"
         return self._configured

@@ -257,7 +257,7 @@ class Hub:
             raise McpCallError(f"There is no tool {safe(name[:80], multiline=False)!r}.", "Search for one.")
         check_standing(tool)
         text = sendable(arguments)
-        access = tool.allowed(arguments, self._may) if self._may else NOTHING
+        access = tool.allowed(arguments, self._may) if self._may and not entry.server.url else NOTHING
         if access.barred:
             raise McpAccessError(
                 f"Tool {tool.name} needs what this identity may not do: {', '.join(access.lacking)}.",

@@ -232,3 +232,10 @@ async def test_long_names_of_servers_do_not_make_one_client_at_the_gate(tmp_path
         assert len(set(here.asked_for)) == 2
         assert all(re.fullmatch(r"mcp-observability-[a-z0-9-]+[a-z0-9]", each) for each in here.asked_for)
         assert all(len(each) <= LONGEST_CLIENT for each in here.asked_for)
+
+
+async def test_a_catalogue_that_is_not_shipped_is_told_as_a_fault_of_the_file(tmp_path: Path) -> None:
+    async with session(tmp_path) as here:
+        (tmp_path / "mcp.json").write_text('{"mcpServers": {"one": {"command": "one", "profile": "nope"}}}')
+        assert "'nope' is not shipped" in here.servers.problem
+        assert here.servers.servers() == ()
