@@ -62,7 +62,8 @@ class _Entry:
     definitions: tuple[Definition, ...] = ()
     resources: tuple[ServerResource, ...] = ()
     prompts: tuple[ServerPrompt, ...] = ()
-    whole: dict[Listing, bool] = field(default_factory=dict)
+    whole: dict[Listing, bool] = field(default_factory=lambda: dict.fromkeys(Listing, True))
+    """Has every key from the start: a look from another thread must not meet a dict that grows."""
     kubeconfig: str = ""
     listed_at: dict[Listing, float] = field(default_factory=dict)
     locks: dict[Listing, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))

@@ -175,7 +175,8 @@ def test_a_server_elsewhere_is_said_to_be_elsewhere(tmp_path: Any) -> None:
 
 
 async def test_a_server_that_has_an_identity_of_its_own_is_not_judged_by_ours(desks: Desks) -> None:
-    endpoint = Endpoint(MODERN, **{"as": {"_meta": meta(NODES)}})
+    orders: dict[str, Any] = {"as": {"_meta": meta(NODES)}}
+    endpoint = Endpoint(MODERN, "", **orders)
     async with served(endpoint) as server, desks(server, environ={"T": "t"}, may=lambda *_: False) as desk:
         await desk.approve("far")
         (offered,) = (await desk.hub.look("far")).tools
