@@ -17,6 +17,7 @@ from assistant.tools.mcp.connection import CallNews
 from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError, McpServerError, McpUnknownOutcomeError
 from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
 from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.stdio import StderrLog
 from tests.session.scripted import drain
 from tests.unit.mcp.conftest import Desk, Desks
 
@@ -361,3 +362,16 @@ async def test_a_server_whose_approval_was_taken_back_elsewhere_is_ended_at_the_
         async with asyncio.timeout(20):
             while not gone(desk.groups[0]):  # noqa: ASYNC110 - a process has no event
                 await asyncio.sleep(0)
+
+
+def test_a_secret_that_comes_in_two_pieces_is_not_in_the_log(tmp_path: Path) -> None:
+    log = StderrLog(tmp_path / "mcp-one.log")
+    log.begin()
+    for piece in ("starting, Authorization: Bearer ghp_16C7e42F", "292c6912E7710c838347Ae178B4a\nready", " now\nby"):
+        log.add(piece.encode())
+    kept = log.path.read_text()
+    assert "292c6912E7710c838347Ae178B4a" not in kept
+    assert kept.endswith("ready now\n")
+    log.add(b"e")
+    log.end()
+    assert log.path.read_text().endswith("ready now\nbye")
