@@ -363,6 +363,8 @@ class Hub:
     def _transport(
         self, server: Server, log: StderrLog | None, ended: Ended
     ) -> AbstractAsyncContextManager[TransportStreams]:
+        # Again, because a start may come seconds after it was asked for, or in the place of one that ended.
+        self._check_server(self._entries[server.name])
         kubeconfig = self._entries[server.name].kubeconfig = self._kubeconfig(server.name)
         given = launch(server, kubeconfig, self._environ)
         if log is None:

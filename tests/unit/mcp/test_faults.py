@@ -375,3 +375,18 @@ def test_a_secret_that_comes_in_two_pieces_is_not_in_the_log(tmp_path: Path) -> 
     log.add(b"e")
     log.end()
     assert log.path.read_text().endswith("ready now\nbye")
+
+
+async def test_a_server_whose_approval_was_taken_back_is_not_started_again_after_its_pause(desks: Desks) -> None:
+    async with desks(bad={"fault": "crash-at-start"}) as desk:
+        desk.hub.approve_server("bad", desk.hub.status()[0].digest)
+        with pytest.raises(McpServerError):
+            await desk.hub.tools("bad")
+        waiting = asyncio.create_task(desk.hub.tools("bad"))
+        while not desk.clock.sleeping:  # noqa: ASYNC110 - the clock is the test's
+            await asyncio.sleep(0)
+        desk.hub.forget("bad")
+        await desk.clock.pass_seconds(20)
+        with pytest.raises(McpServerError, match="not approved any more"):
+            await waiting
+        assert len(desk.groups) == 1
