@@ -22,7 +22,7 @@ WAIT_SECONDS: Final = 300.0
 STANDING_SECONDS: Final = 0.25
 NOBODY: Final = "nobody is here to be asked"
 NO_ANSWER: Final = "nobody answered"
-STOPPED: Final = "it was stopped"
+STOPPED: Final = "the turn was stopped"
 
 Values = Mapping[str, "str | tuple[str, ...]"]
 Check = Callable[[Values], None]
