@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from assistant.domain.asking import CallDecided
+from assistant.domain.canonical import sha256
 from assistant.domain.ports import Clock
 from assistant.domain.toolserver import ServerState, Standing, ToolClass, ToolServer
 from assistant.errors import PilothouseError
@@ -103,8 +104,11 @@ class ToolServers:
         await (await self._ready([name])).approve_tools(name, digests)
 
     async def forget(self, name: str) -> None:
-        """Take back every approval of a server. Raises StoreError."""
-        self._pins().forget(name)
+        """Take back every approval of a server, and end it where it runs. Raises StoreError."""
+        if self._hub is not None:
+            self._hub.forget(name)
+        else:
+            self._pins().forget(name)
 
     async def read(self, name: str, uri: str) -> str:
         """Return the text of a resource. Raises PilothouseError."""
@@ -153,6 +157,8 @@ class ToolServers:
             if not decided.allowed:
                 raise NotAllowedError(f"The call was not allowed: {decided.reason or 'no'}.", "Look for another way.")
             consent = request.digest
+            # The gate may have been started anew while the person read; what the server was given then opens nothing.
+            await self._ready([server])
         return await hub.call(
             request, consent, lambda news: watch(_told(news.message, news.progress, news.total), news.seconds_left)
         )
@@ -174,10 +180,14 @@ class ToolServers:
 
     def _servers(self) -> Servers:
         if self._configured is None:
+            from assistant.tools.mcp.classes import profile_of
             from assistant.tools.mcp.servers import Servers, load
 
             try:
-                self._configured = load(self._file)
+                loaded = load(self._file)
+                for each in loaded.servers:
+                    profile_of(each)
+                self._configured = loaded
             except PilothouseError as error:
                 self._configured, self._problem = Servers(()), f"{error.meaning} {error.hint}"
         return self._configured
@@ -188,7 +198,7 @@ class ToolServers:
         local = {each.name for each in self._servers().servers if each.command}
         for name in local.intersection(names):
             # A client of its own at the gate: whoever is asked about a change reads which server it came from.
-            self._kubeconfigs[name] = await self._kubeconfig(f"{CLIENT}{name}"[:LONGEST_CLIENT].rstrip("-"))
+            self._kubeconfigs[name] = await self._kubeconfig(client_of(name))
         return hub
 
     async def _open(self) -> Hub:
@@ -219,6 +229,15 @@ def _loaded() -> tuple[type[Hub], Callable[[Put], Elicit], Elicit]:
     from assistant.tools.mcp.questions import decline
 
     return Hub, answering, decline
+
+
+def client_of(server: str) -> str:
+    """Return the name that the gate knows a server by: `mcp-NAME`; a long one ends in its hash, so no two are one."""
+    whole = f"{CLIENT}{server}"
+    if len(whole) <= LONGEST_CLIENT:
+        return whole
+    mark = "-" + sha256(server)[:6]
+    return whole[: LONGEST_CLIENT - len(mark)].rstrip("-") + mark
 
 
 def _told(message: str, done: float | None, total: float | None) -> str:

@@ -315,9 +315,10 @@ class Loop:
             return
         key = json.dumps([call.name, dict(call.arguments)], sort_keys=True, default=str)
         self._asked[key] = self._asked.get(key, 0) + 1
-        if self._asked[key] > 1 and call.name != "more":
-            if self._asked[key] >= SAME_CALL:
-                self._over = self._over or f"`{call.name}` was called {SAME_CALL} times with the same arguments"
+        if self._asked[key] >= SAME_CALL and call.name != "more":
+            self._over = self._over or f"`{call.name}` was called {SAME_CALL} times with the same arguments"
+        # What a search found may have made room for another one's meanwhile.
+        if self._asked[key] > 1 and call.name not in ("more", FIND):
             self.case.failures.append(f"{call.name}: you called it so already; its text stands above")
             return
         if self._carried >= self.allowance.tool_calls:

@@ -5,8 +5,10 @@ What needs a person's yes is asked for by whoever carries the call out; a mind h
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from agents.model.tools import TITLE_CHARACTERS, Result, Toolbox, UnansweredError
@@ -23,6 +25,8 @@ OFFERED_CHARACTERS: Final = 9_000
 """Of all definitions together, about 2,600 tokens."""
 TOLD_SECONDS: Final = 1.0
 """Between two words of a server's progress in the log, so that a storm of them is none there."""
+DEEPEST: Final = 20
+"""Of arguments."""
 _SCOPE: Final = ("namespace", "namespaces", "ns")
 
 
@@ -105,13 +109,11 @@ class Toolsets:
         found = await self._servers.search(wanted, OFFERED)
         if not found:
             raise UnansweredError(f"No tool of {', '.join(self._names)} fits {wanted[:60]!r}.")
-        names = []
-        for definition in found:
-            function = dict(definition)
-            name = str(function["function"]["name"])
+        names = [str(each["function"]["name"]) for each in found]
+        # The best last: what there is no room for goes from the front.
+        for name, definition in reversed(list(zip(names, found, strict=True))):
             self._offered.pop(name, None)
-            self._offered[name] = function
-            names.append(name)
+            self._offered[name] = dict(definition)
         while len(self._offered) > 1 and len(json.dumps(list(self._offered.values()))) > OFFERED_CHARACTERS:
             del self._offered[next(iter(self._offered))]
         return ", ".join(name for name in names if name in self._offered)
@@ -139,13 +141,20 @@ class Toolsets:
             said += f" ({'; '.join(answer.notes)})"
         return self._toolbox.take("mcp", said, answer.citation, call)
 
-    def _in_scope(self, given: Mapping[str, Any]) -> None:
-        # The same bound as for our own tools: no text can send a turn into a namespace that nothing refers to.
-        for key in _SCOPE:
-            values = given.get(key)
-            for value in values if isinstance(values, list) else [values]:
-                if isinstance(value, str) and value.strip():
-                    self._toolbox.place(value.strip())
+    def _in_scope(self, given: Any, depth: int = 0) -> None:
+        # As for our own tools: a namespace that arguments name is one that something refers to. What a tool does
+        # without one, or calls otherwise, is its own; the rights of the identity bound it.
+        if depth > DEEPEST:
+            raise UnansweredError(f"The arguments are nested deeper than {DEEPEST}.")
+        if isinstance(given, Mapping):
+            for key, value in given.items():
+                for name in value if isinstance(value, list) else [value]:
+                    if key in _SCOPE and isinstance(name, str) and name.strip():
+                        self._toolbox.place(name.strip())
+                self._in_scope(value, depth + 1)
+        elif isinstance(given, list):
+            for value in given:
+                self._in_scope(value, depth + 1)
 
     def _watch(self, call: str) -> Callable[[str, float], None]:
         said, at = "", -TOLD_SECONDS
@@ -157,7 +166,9 @@ class Toolsets:
             if not first and (text == said or now - at < TOLD_SECONDS):
                 return
             said, at = text, now
-            self._recorder.emit(ToolProgressed(call, str(text), seconds_left))
+            # Heard in a task of the connection, which other calls need: there the end of this turn is nothing.
+            with suppress(asyncio.CancelledError):
+                self._recorder.emit(ToolProgressed(call, str(text), seconds_left))
 
         return watch
 

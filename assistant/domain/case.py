@@ -246,7 +246,8 @@ def _fold(case: Case, event: ev.Event) -> Case:
         case ev.TurnEnded():
             return replace(case, running=False, held_calls=(), questions=())
         case ev.SessionClosed():
-            return _entry(replace(case, running=False, closed=payload.result), event)
+            shut = replace(case, running=False, closed=payload.result, held_calls=(), questions=())
+            return _entry(shut, event)
         case ev.Resumed():
             # Whoever waited for an answer is gone with the process that asked.
             again = replace(case, running=payload.continues, closed="", held_calls=(), questions=())

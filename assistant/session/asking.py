@@ -22,6 +22,7 @@ WAIT_SECONDS: Final = 300.0
 STANDING_SECONDS: Final = 0.25
 NOBODY: Final = "nobody is here to be asked"
 NO_ANSWER: Final = "nobody answered"
+STOPPED: Final = "the turn was stopped"
 
 Values = Mapping[str, "str | tuple[str, ...]"]
 Check = Callable[[Values], None]
@@ -89,6 +90,8 @@ class Asking:
         self._waiting: dict[str, asyncio.Future[Any]] = {}
         self._checks: dict[str, Check] = {}
         self._count = 0
+        self._unanswered_in = 0
+        """The turn in which nobody answered: whoever has gone away is not waited for again in it."""
         self.clock = WorkingClock(clock)
 
     def bind(self, recorder: SessionRecorder) -> None:
@@ -111,8 +114,14 @@ class Asking:
         )
         self._log.emit(held)
         decided: CallDecided | None = None
-        if self.attended:
-            decided = await self._answer(call)
+        if self._asked:
+            try:
+                decided = await self._answer(call)
+            except asyncio.CancelledError:
+                # Nobody waits for the answer any more. Where the turn is over, that has been said already.
+                if any(each.call == call for each in self._log.case.held_calls):
+                    self._log.emit(CallDecided(call, False, STOPPED))
+                raise
         if decided is None:
             decided = CallDecided(call, False, NO_ANSWER if self.attended else NOBODY)
         self._log.emit(decided)
@@ -120,7 +129,8 @@ class Asking:
             try:
                 await self._log.flush()
             except StoreError as error:
-                return CallDecided(call, False, f"the yes could not be recorded: {error.meaning}")
+                decided = CallDecided(call, False, f"the yes could not be recorded: {error.meaning}")
+                self._log.emit(decided)
         return decided
 
     def decide(self, call: str, digest: str, allowed: bool, reason: str = "") -> None:
@@ -141,7 +151,7 @@ class Asking:
         until = self._clock.now() + timedelta(seconds=WAIT_SECONDS)
         self._log.emit(QuestionPut(name, server, str(message), tuple(fields), str(url), until))
         answer: Answer | None = None
-        if self.attended:
+        if self._asked:
             if check is not None:
                 self._checks[name] = check
             try:
@@ -170,6 +180,10 @@ class Asking:
         self._settle(question, Answer(reply, given))
 
     @property
+    def _asked(self) -> bool:
+        return self.attended and (not self._unanswered_in or self._unanswered_in != self._log.case.turn)
+
+    @property
     def _log(self) -> SessionRecorder:
         if self._recorder is None:
             raise UsageError("There is no session to ask in.", "Open one first.")
@@ -188,6 +202,8 @@ class Asking:
         alarm = asyncio.ensure_future(self._clock.sleep(WAIT_SECONDS))
         try:
             await asyncio.wait({future, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if not future.done():
+                self._unanswered_in = self._log.case.turn
             return future.result() if future.done() else None
         finally:
             alarm.cancel()

@@ -49,7 +49,8 @@ class TypeAhead:
         if isinstance(event, events.Key) and event.key in AT_ONCE:
             return True
         busy = self._since is not None and now - self._since < STUCK_SECONDS
-        if busy or self._waiting:
+        # One that was let go stands in the app's queue, maybe behind this one, which was typed after it.
+        if busy or self._waiting or self._released is not None:
             self._waiting.append((event, now))
             if not busy:
                 self._release()

@@ -97,6 +97,23 @@ async def test_nobody_there_is_a_no_at_once_and_nobody_answering_is_one_later(tm
         assert here.recorder.case.held_calls == ()
 
 
+async def test_whoever_did_not_answer_is_not_waited_for_again_in_that_turn(tmp_path: Path) -> None:
+    async with desk(tmp_path) as here:
+        waiting = here.permit()
+        await drain()
+        await here.clock.pass_seconds(WAIT_SECONDS)
+        assert not (await waiting).allowed
+        assert await here.permit("T2") == ev.CallDecided("T2", False, NO_ANSWER)
+        assert (await here.put()).reply is Reply.CANCEL
+        here.recorder.emit(ev.TurnEnded(1))
+        here.recorder.emit(ev.Asked(2, "and now?", "shop"))
+        again = here.permit("T3")
+        await drain()
+        assert not again.done()
+        here.asking.decide("T3", DIGEST, True)
+        assert (await again).allowed
+
+
 async def test_a_yes_that_cannot_be_recorded_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with desk(tmp_path) as here:
 
@@ -195,4 +212,46 @@ async def test_stopping_the_turn_takes_what_waits_away(tmp_path: Path) -> None:
         assert here.recorder.case.held_calls == ()
         with pytest.raises(UsageError):
             here.asking.decide("T1", DIGEST, True)
+        assert fold(here.recorder.events) == here.recorder.case
+
+
+async def test_a_session_that_is_closed_leaves_no_question_and_hears_of_none(tmp_path: Path) -> None:
+    """A server that is read on its screen may ask without a turn, and is ended after the session."""
+    async with desk(tmp_path) as here:
+        here.recorder.emit(ev.TurnEnded(1))
+        waiting = here.put()
+        await drain()
+        here.recorder.emit(ev.SessionClosed("nothing asked"))
+        assert here.recorder.case.questions == ()
+        count = len(here.recorder.events)
+        waiting.cancel()
+        await drain()
+        assert len(here.recorder.events) == count
+
+
+async def test_the_log_does_not_say_allowed_of_a_yes_that_could_not_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path) as here:
+
+        async def full() -> None:
+            raise StoreError("The disk is full.", "Make room.")
+
+        monkeypatch.setattr(here.store, "flush", full)
+        waiting = here.permit()
+        await drain()
+        here.asking.decide("T1", DIGEST, True)
+        decided = await waiting
+        assert here.recorder.events[-1].payload == decided
+        assert not decided.allowed
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_is_not_left_waiting(tmp_path: Path) -> None:
+    async with desk(tmp_path) as here:
+        waiting = here.permit()
+        await drain()
+        waiting.cancel()
+        await drain()
+        assert waiting.cancelled()
+        assert here.recorder.case.held_calls == ()
         assert fold(here.recorder.events) == here.recorder.case

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textual import events
+from textual.app import App
 from textual.pilot import Pilot
 
 from assistant.domain import event as ev
@@ -15,6 +19,7 @@ from assistant.tui.app import PilothouseApp
 from assistant.tui.approvals import ApprovalsScreen
 from assistant.tui.overlays import Field, FieldScreen, PaletteScreen
 from assistant.tui.servers import ServersScreen
+from assistant.tui.typeahead import TypeAhead
 from tests.tui import fixture
 from tests.tui.screens import built, settled
 from tests.tui.scripted import ScriptedSession, StillClock
@@ -104,3 +109,46 @@ async def test_any_keys_at_once_leave_an_app_that_answers(keys: str) -> None:
             await calm(pilot, clock)
         await pilot.press("ctrl+l")
         assert not any(isinstance(each.payload, ev.Decided) for each in session.events)
+
+
+class Screenless:
+    """What `TypeAhead` needs of an app: a queue of messages, and nothing that has the focus."""
+
+    focused = None
+
+    def __init__(self) -> None:
+        self.queue: list[object] = []
+        self.screen = self
+        self._parent = None
+
+    def post_message(self, message: object) -> bool:
+        self.queue.append(message)
+        return True
+
+    def call_later(self, callback: Callable[..., None], *arguments: object) -> bool:
+        return self.post_message(partial(callback, *arguments))
+
+    def take(self, ahead: TypeAhead) -> list[str]:
+        """Take the next message, as the app does; return the key that acted, if one did."""
+        message = self.queue.pop(0)
+        if isinstance(message, events.Key):
+            if ahead.admit(message):
+                ahead.sent()
+                return [message.key]
+        elif callable(message):
+            message()
+        return []
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8))
+def test_keys_act_in_the_order_in_which_they_were_typed_whenever_they_arrive(gaps: list[int]) -> None:
+    app = Screenless()
+    ahead = TypeAhead(cast("App[int]", app), StillClock())
+    typed, acted = string.ascii_letters[: len(gaps)], ""
+    for key, gap in zip(typed, gaps, strict=True):
+        for _ in range(gap):
+            acted += "".join(app.take(ahead) if app.queue else ())
+        app.post_message(events.Key(key, key))
+    while app.queue:
+        acted += "".join(app.take(ahead))
+    assert acted == typed

@@ -105,7 +105,11 @@ def defined(server: Server, listed: Sequence[types.Tool]) -> tuple[Definition, .
 
 
 def judged(server: Server, definitions: Iterable[Definition], pins: Pins, may: May | None = None) -> tuple[Tool, ...]:
-    """Return the tools with their standing now, and what the identity lacks for them. Raises StoreError."""
+    """Return the tools with their standing now, and what the identity lacks for them. Raises StoreError.
+
+    A server that is reached by its address has an identity of its own, of which nothing is known.
+    """
+    may = None if server.url else may
     known, host = tuple(definitions), remote_host(server)
     verdicts = pins.tools(server.name, known)
     tools = [

@@ -250,19 +250,24 @@ class Connection:
 
     async def _alive(self) -> tuple[_Life, Client]:
         async with self._lock:
-            if self._closed:
-                raise McpServerError(f"MCP server {self.name} is closed.", "Start Pilothouse anew.")
+            self._check_open()
             life = self._life
             if life is None or life.ended:
                 if life is not None and life.task is not None:
                     await asyncio.wait({life.task})
                 await self._pause()
+                self._check_open()
                 life = self._start()
         try:
             # A caller that is cancelled does not take the server away from the others.
             return life, await asyncio.shield(life.ready)
         except McpError as error:
             raise McpServerError(error.meaning, error.hint, detail=error.detail) from error
+
+    def _check_open(self) -> None:
+        # Before the pause, and after it: `close` does not wait for a server that was not started yet.
+        if self._closed:
+            raise McpServerError(f"MCP server {self.name} is closed.", "Start Pilothouse anew.")
 
     async def _pause(self) -> None:
         now = self._clock.monotonic()

@@ -48,6 +48,7 @@ SEARCH_SECONDS: Final = 5.0
 """How long a search waits for servers that are being started."""
 FRESH_SECONDS: Final = 60.0
 """How long a list of tools is believed of a server that does not say when it changes."""
+NOT_APPROVED: Final = "it is not approved any more"
 MOST_AT_ONCE: Final = 8
 """Calls to one server at the same time; further ones wait."""
 
@@ -61,7 +62,8 @@ class _Entry:
     definitions: tuple[Definition, ...] = ()
     resources: tuple[ServerResource, ...] = ()
     prompts: tuple[ServerPrompt, ...] = ()
-    whole: dict[Listing, bool] = field(default_factory=dict)
+    whole: dict[Listing, bool] = field(default_factory=lambda: dict.fromkeys(Listing, True))
+    """Has every key from the start: a look from another thread must not meet a dict that grows."""
     kubeconfig: str = ""
     listed_at: dict[Listing, float] = field(default_factory=dict)
     locks: dict[Listing, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -154,6 +156,11 @@ class Hub:
                     "Look at it again.",
                 )
         self._pins.approve_tools([found[tool] for tool in digests])
+
+    def forget(self, name: str) -> None:
+        """Take back every approval of a server and end it. Raises StoreError."""
+        self._pins.forget(name)
+        self._entry(name).connection.renew(NOT_APPROVED)
 
     async def tools(self, name: str) -> tuple[Tool, ...]:
         """Return a server's tools, approved or not; starts it. Raises McpNotApprovedError, McpServerError."""
@@ -251,7 +258,7 @@ class Hub:
             raise McpCallError(f"There is no tool {safe(name[:80], multiline=False)!r}.", "Search for one.")
         check_standing(tool)
         text = sendable(arguments)
-        access = tool.allowed(arguments, self._may) if self._may else NOTHING
+        access = tool.allowed(arguments, self._may) if self._may and not entry.server.url else NOTHING
         if access.barred:
             raise McpAccessError(
                 f"Tool {tool.name} needs what this identity may not do: {', '.join(access.lacking)}.",
@@ -340,6 +347,9 @@ class Hub:
     def _check_server(self, entry: _Entry) -> None:
         name = entry.server.name
         verdict = self._pins.server(name, self._pin(entry))
+        if verdict.standing is not Standing.APPROVED:
+            # Taken back or changed since it was started, in another terminal perhaps: it does not run on as the person.
+            entry.connection.renew(NOT_APPROVED)
         if verdict.standing is Standing.NEW:
             raise McpNotApprovedError(
                 f"MCP server {name} has not been approved.", "Look at what starts it, then approve it."
@@ -353,6 +363,8 @@ class Hub:
     def _transport(
         self, server: Server, log: StderrLog | None, ended: Ended
     ) -> AbstractAsyncContextManager[TransportStreams]:
+        # Again, because a start may come seconds after it was asked for, or in the place of one that ended.
+        self._check_server(self._entries[server.name])
         kubeconfig = self._entries[server.name].kubeconfig = self._kubeconfig(server.name)
         given = launch(server, kubeconfig, self._environ)
         if log is None:

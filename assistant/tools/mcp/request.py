@@ -32,7 +32,7 @@ class Request:
     @property
     def lines(self) -> tuple[str, ...]:
         """Return what a person has to see before a yes: server, tool, what it says of itself, all arguments."""
-        shown = json.dumps(dict(self.arguments), indent=2, ensure_ascii=False, sort_keys=True)
+        shown = _shown(dict(self.arguments))
         hints = ", ".join(f"{key} {str(value).lower()}" for key, value in self.tool.definition.hints.items())
         return (
             f"server: {self.server}",
@@ -84,7 +84,23 @@ def sendable(arguments: Mapping[str, Any]) -> str:
 def secret_in(value: Any) -> tuple[str, str] | None:
     """Return where in a value something looks like a secret, and what it looks like; None for nowhere."""
     clean, count = redact_object(value)
-    return _differing(value, clean, "") if count else _key_in(value, "")
+    if count:
+        return _differing(value, clean, "")
+    return _key_in(value, "") or _masked(value)
+
+
+def _masked(value: Any) -> tuple[str, str] | None:
+    # A number under a secret's name is taken for none, but the log masks its line: a yes would be to what nobody saw.
+    for shown in _shown(value).split("\n"):
+        clean, count = redact_text(shown)
+        if count:
+            kind = _KIND.search(clean)
+            return _place(shown.partition(":")[0].strip(' "')), kind[1] if kind else "secret"
+    return None
+
+
+def _shown(arguments: Any) -> str:
+    return json.dumps(arguments, indent=2, ensure_ascii=False, sort_keys=True)
 
 
 def _differing(before: Any, after: Any, path: str) -> tuple[str, str]:

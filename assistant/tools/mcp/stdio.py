@@ -44,11 +44,12 @@ class StderrLog:
         self.path = path
         self.left_out = 0
         self._room = KEPT_STDERR
+        self._unfinished = b""
         self._tail: deque[int] = deque(maxlen=TAIL_STDERR)
 
     def begin(self) -> None:
         """Empty the file. Where it cannot be written, only the tail is kept."""
-        self.left_out, self._room = 0, KEPT_STDERR
+        self.left_out, self._room, self._unfinished = 0, KEPT_STDERR, b""
         self._tail.clear()
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,11 +62,19 @@ class StderrLog:
         kept = data[: self._room]
         self._room -= len(kept)
         self.left_out += len(data) - len(kept)
-        if kept:
-            self._append(kept)
+        # Whole lines only: half of a secret is not known for one.
+        whole, end, rest = (self._unfinished + kept).rpartition(b"\n")
+        if len(rest) > TAIL_STDERR:
+            whole, end, rest = whole + end, rest, b""
+        self._unfinished = rest
+        if end:
+            self._append(whole + end)
 
     def end(self) -> None:
         """Say in the file how much is missing, and add the last words, which tell most about a crash."""
+        if self._unfinished:
+            self._append(self._unfinished)
+            self._unfinished = b""
         if self.left_out:
             self._append(f"\n… {self.left_out} bytes were left out; the last of them:\n".encode() + bytes(self._tail))
 

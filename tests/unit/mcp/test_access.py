@@ -17,6 +17,8 @@ from assistant.tools.mcp.pins import Pins, Verdict, pin_of
 from assistant.tools.mcp.request import secret_in
 from assistant.tools.mcp.servers import Server
 from tests.unit.mcp.conftest import Desks
+from tests.unit.mcp.servers.scripted import MODERN
+from tests.unit.mcp.test_eras import Endpoint, served
 
 TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 IN_NAMESPACE = {"argument": "namespace"}
@@ -170,3 +172,17 @@ def test_a_server_elsewhere_is_said_to_be_elsewhere(tmp_path: Any) -> None:
     near = Server("notes", url="http://127.0.0.1:8080/mcp")
     assert judged(near, [tool()], Pins(tmp_path / "pins.json"))[0].notes == ()
     assert Tool(tool(), ToolClass.READ, Verdict(made.verdict.standing)).notes == ()
+
+
+async def test_a_server_that_has_an_identity_of_its_own_is_not_judged_by_ours(desks: Desks) -> None:
+    orders: dict[str, Any] = {"as": {"_meta": meta(NODES)}}
+    endpoint = Endpoint(MODERN, "", **orders)
+    async with served(endpoint) as server, desks(server, environ={"T": "t"}, may=lambda *_: False) as desk:
+        await desk.approve("far")
+        (offered,) = (await desk.hub.look("far")).tools
+        assert offered.notes == ()
+        assert (await desk.call("far__echo", "hello")).text == "said hello"
+    async with desks(near={"as": {"_meta": meta(NODES)}}, may=lambda *_: False) as desk:
+        await desk.approve("near")
+        with pytest.raises(McpAccessError):
+            await desk.call("near__echo")

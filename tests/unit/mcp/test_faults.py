@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from assistant.domain.toolserver import ServerState
+from assistant.domain.toolserver import ServerState, Standing
 from assistant.errors import PilothouseError
 from assistant.tools.mcp.connection import CallNews
-from assistant.tools.mcp.faults import McpCallError, McpServerError, McpUnknownOutcomeError
+from assistant.tools.mcp.faults import McpCallError, McpNotApprovedError, McpServerError, McpUnknownOutcomeError
 from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
+from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.stdio import StderrLog
 from tests.session.scripted import drain
 from tests.unit.mcp.conftest import Desk, Desks
 
@@ -265,6 +267,7 @@ from pathlib import Path
 from assistant.gate.process import SystemClock
 from assistant.tools.mcp.hub import SEARCH_SECONDS, Hub
 from assistant.tools.mcp.pins import Pins
+from assistant.tools.mcp.pins import Pins
 from assistant.tools.mcp.servers import Servers
 from tests.unit.mcp.conftest import scripted
 
@@ -341,3 +344,72 @@ async def test_a_server_that_died_after_an_hour_is_started_again_and_the_others_
         assert len({entry["pid"] for entry in desk.journal("web") if "call" in entry}) == 2
         assert (await desk.call("good__echo")).ok
         assert len({entry["pid"] for entry in desk.journal("good") if "call" in entry}) == 1
+
+
+async def test_a_server_that_is_about_to_be_started_again_stays_away_once_the_hub_is_closed(desks: Desks) -> None:
+    async with desks(bad={"fault": "crash-at-start"}) as desk:
+        desk.hub.approve_server("bad", desk.hub.status()[0].digest)
+        with pytest.raises(McpServerError):
+            await desk.hub.tools("bad")
+        waiting = asyncio.create_task(desk.hub.tools("bad"))
+        while not desk.clock.sleeping:  # noqa: ASYNC110 - the clock is the test's
+            await asyncio.sleep(0)
+        await desk.hub.close()
+        await desk.clock.pass_seconds(20)
+        with pytest.raises(McpServerError, match="closed"):
+            await waiting
+        assert len(desk.groups) == 1
+
+
+async def test_a_server_whose_approval_was_taken_back_is_ended(desks: Desks) -> None:
+    async with desks(good={}) as desk:
+        await desk.approve("good")
+        await desk.call("good__echo")
+        desk.hub.forget("good")
+        async with asyncio.timeout(20):
+            while not gone(desk.groups[0]):  # noqa: ASYNC110 - a process has no event
+                await asyncio.sleep(0)
+        with pytest.raises(McpNotApprovedError):
+            await desk.hub.tools("good")
+        assert len(desk.groups) == 1
+        assert desk.hub.status()[0].standing is Standing.NEW
+
+
+async def test_a_server_whose_approval_was_taken_back_elsewhere_is_ended_at_the_next_look(desks: Desks) -> None:
+    async with desks(good={}) as desk:
+        await desk.approve("good")
+        await desk.call("good__echo")
+        Pins(desk.folder / "state" / "mcp-pins.json").forget("good")
+        with pytest.raises(McpNotApprovedError):
+            await desk.hub.tools("good")
+        async with asyncio.timeout(20):
+            while not gone(desk.groups[0]):  # noqa: ASYNC110 - a process has no event
+                await asyncio.sleep(0)
+
+
+def test_a_secret_that_comes_in_two_pieces_is_not_in_the_log(tmp_path: Path) -> None:
+    log = StderrLog(tmp_path / "mcp-one.log")
+    log.begin()
+    for piece in ("starting, Authorization: Bearer ghp_16C7e42F", "292c6912E7710c838347Ae178B4a\nready", " now\nby"):
+        log.add(piece.encode())
+    kept = log.path.read_text()
+    assert "292c6912E7710c838347Ae178B4a" not in kept
+    assert kept.endswith("ready now\n")
+    log.add(b"e")
+    log.end()
+    assert log.path.read_text().endswith("ready now\nbye")
+
+
+async def test_a_server_whose_approval_was_taken_back_is_not_started_again_after_its_pause(desks: Desks) -> None:
+    async with desks(bad={"fault": "crash-at-start"}) as desk:
+        desk.hub.approve_server("bad", desk.hub.status()[0].digest)
+        with pytest.raises(McpServerError):
+            await desk.hub.tools("bad")
+        waiting = asyncio.create_task(desk.hub.tools("bad"))
+        while not desk.clock.sleeping:  # noqa: ASYNC110 - the clock is the test's
+            await asyncio.sleep(0)
+        desk.hub.forget("bad")
+        await desk.clock.pass_seconds(20)
+        with pytest.raises(McpServerError, match="not approved any more"):
+            await waiting
+        assert len(desk.groups) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from assistant.domain import event as ev
 from assistant.domain.asking import Reply
 from assistant.domain.toolserver import ServerState, Standing
 from assistant.errors import PilothouseError, StoreError
+from assistant.policy.redact import redact_text
 from assistant.session.asking import Asking
 from assistant.session.clock import SystemClock
 from assistant.session.recorder import SessionRecorder
+from assistant.session.scrub import Scrubber
 from assistant.store.memory import MemoryStore
-from assistant.toolservers import ToolServers
+from assistant.toolservers import LONGEST_CLIENT, ToolServers
 from tests.session.scripted import OPENED, drain
 
 from .conftest import scripted
@@ -43,6 +46,8 @@ class Session:
     folder: Path
     asked_for: list[str]
     told: list[tuple[str, float]]
+    gates: list[str]
+    """What the kubeconfigs of the gate that runs now end in, the last one."""
 
     async def approve(self, name: str) -> None:
         known = {each.name: each for each in self.servers.servers()}
@@ -75,7 +80,7 @@ async def session(folder: Path, reads: tuple[str, ...] = (), **scripts: dict[str
         name: {"command": each.command, "args": list(each.args), "reads": list(reads)} for name, each in made.items()
     }
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
-    clock, asked_for = SystemClock(), list[str]()
+    clock, asked_for, gates = SystemClock(), list[str](), [""]
     recorder = SessionRecorder("s1", Kept(StoreError("", "")), clock, lambda text: (text, 0))
     recorder.emit(OPENED)
     recorder.emit(ev.Asked(1, "why?", "shop"))
@@ -85,12 +90,12 @@ async def session(folder: Path, reads: tuple[str, ...] = (), **scripts: dict[str
 
     async def kubeconfig(name: str) -> str:
         asked_for.append(name)
-        return str(folder / f"{name}.kubeconfig")
+        return str(folder / f"{name}.kubeconfig") + (f".{gates[-1]}" if gates[-1] else "")
 
     servers = ToolServers(folder / "mcp.json", folder / "state", kubeconfig, clock, asking)
     try:
         async with asyncio.timeout(SECONDS):
-            yield Session(servers, asking, recorder, folder, asked_for, [])
+            yield Session(servers, asking, recorder, folder, asked_for, [], gates)
     finally:
         await servers.close()
 
@@ -192,3 +197,45 @@ async def test_a_file_that_cannot_be_read_is_a_sentence_and_no_servers(tmp_path:
         assert "mcp.json is not JSON" in here.servers.problem
         assert here.servers.servers() == ()
         assert await here.servers.approved() == ()
+
+
+async def test_a_person_sees_each_argument_as_it_is_sent_or_nothing_is_sent(tmp_path: Path) -> None:
+    async with session(tmp_path, one={}) as here:
+        here.recorder._scrub = Scrubber(redact_text)
+        await here.approve("one")
+        for hidden in ({"api_key": 12345678}, {"deep": [{"tokens": 123456789}]}):
+            with pytest.raises(PilothouseError, match="looks like a secret"):
+                await here.call("one__echo", **hidden)
+        assert here.recorder.case.held_calls == ()
+        assert not [entry for entry in here.journal("one") if "call" in entry]
+
+
+async def test_a_gate_that_is_started_anew_while_a_call_is_held_is_the_one_that_the_call_goes_to(
+    tmp_path: Path,
+) -> None:
+    async with session(tmp_path, one={}) as here:
+        await here.approve("one")
+        calling = here.call("one__echo", text="hello")
+        held = await here.until("held_calls")
+        here.gates.append("second")
+        here.asking.decide(held.call, held.digest, True)
+        assert (await calling).ok
+        seen = [entry["env"]["KUBECONFIG"] for entry in here.journal("one") if "env" in entry]
+        assert seen[-1] == str(tmp_path / "mcp-one.kubeconfig.second")
+
+
+async def test_long_names_of_servers_do_not_make_one_client_at_the_gate(tmp_path: Path) -> None:
+    names = ("observability-of-staging-eu-west", "observability-of-staging-eu-east")
+    async with session(tmp_path, (), **{name: dict[str, Any]() for name in names}) as here:
+        for name in names:
+            await here.approve(name)
+        assert len(set(here.asked_for)) == 2
+        assert all(re.fullmatch(r"mcp-observability-[a-z0-9-]+[a-z0-9]", each) for each in here.asked_for)
+        assert all(len(each) <= LONGEST_CLIENT for each in here.asked_for)
+
+
+async def test_a_catalogue_that_is_not_shipped_is_told_as_a_fault_of_the_file(tmp_path: Path) -> None:
+    async with session(tmp_path) as here:
+        (tmp_path / "mcp.json").write_text('{"mcpServers": {"one": {"command": "one", "profile": "nope"}}}')
+        assert "'nope' is not shipped" in here.servers.problem
+        assert here.servers.servers() == ()

@@ -22,7 +22,7 @@ from assistant.cluster.client import ClusterClient
 from assistant.cluster.server import RecordedCluster, Settings, start
 from assistant.domain import event as ev
 from assistant.domain.case import Case, Spent
-from assistant.domain.ports import Clock, Turn
+from assistant.domain.ports import Clock, Recorder, Turn
 from assistant.errors import StoreError
 from assistant.policy.redact import redact_text
 from assistant.session.clock import SystemClock
@@ -64,11 +64,12 @@ class Scene:
     def case(self) -> Case:
         return self.recorder.case
 
-    async def conclude(self) -> Conclusion:
-        steps = await self.mind.plan(self.turn, self.recorder)
+    async def conclude(self, recorder: Recorder | None = None) -> Conclusion:
+        recorder = recorder or self.recorder
+        steps = await self.mind.plan(self.turn, recorder)
         for step in steps:
-            self.found += await self.mind.investigate(self.turn, step, self.recorder)
-        return await self.mind.conclude(self.turn, tuple(self.found), self.recorder)
+            self.found += await self.mind.investigate(self.turn, step, recorder)
+        return await self.mind.conclude(self.turn, tuple(self.found), recorder)
 
     def changing(self) -> list[str]:
         """Return the requests to the cluster that were no reads and no tries: there must never be one."""

@@ -12,6 +12,7 @@ from agents.model.toolsets import FIND, OFFERED_CHARACTERS
 from assistant.domain import event as ev
 from assistant.domain.evidence import Citation
 from assistant.errors import PilothouseError
+from assistant.session.recorder import TurnRecorder
 
 from .scene import calls, thinking
 
@@ -125,7 +126,9 @@ async def test_a_tool_that_was_not_found_first_is_not_called_and_may_be_called_s
 async def test_a_namespace_that_nothing_refers_to_is_not_sent_to_a_server(tmp_path: Path) -> None:
     servers = Scripted()
     orders = calls(
-        ("kube__pods_top", {"namespace": "kube-system"}), ("kube__pods_top", {"namespaces": ["shipping", "payments"]})
+        ("kube__pods_top", {"namespace": "kube-system"}),
+        ("kube__pods_top", {"namespaces": ["shipping", "payments"]}),
+        ("kube__pods_top", {"query": [{"namespace": "kube-public"}]}),
     )
     async with thinking(tmp_path, "misspelt-host", calls(FINDING), orders, ANSWER, servers=servers) as scene:
         await scene.conclude()
@@ -161,7 +164,41 @@ async def test_definitions_stay_in_their_room_and_the_latest_search_wins(tmp_pat
     async with thinking(tmp_path, "misspelt-host", calls(FINDING), ANSWER, servers=servers) as scene:
         await scene.conclude()
         offered = told(scene.server.asked[1])[len(ALL) + 1 :]
-        assert offered == ["kube__t3", "kube__t4"], "the fifth is the last that one search may bring"
+        assert offered == ["kube__t1", "kube__t0"], "what fits best stays"
+
+
+async def test_a_tool_that_made_room_for_others_can_be_found_again_by_the_same_words(tmp_path: Path) -> None:
+    class Rotating(Scripted):
+        async def search(self, words: str, most: int) -> Sequence[Mapping[str, Any]]:
+            return [definition(f"kube__{words}", "x" * (OFFERED_CHARACTERS * 2 // 3))]
+
+    searches = [calls(("find_tools", {"words": words})) for words in ("pods", "nodes", "pods")]
+    servers = Rotating()
+    async with thinking(tmp_path, "misspelt-host", *searches, ANSWER, servers=servers) as scene:
+        await scene.conclude()
+        assert [told(asked)[len(ALL) + 1 :] for asked in scene.server.asked[1:]] == [
+            ["kube__pods"], ["kube__nodes"], ["kube__pods"],
+        ]  # fmt: skip
+
+
+async def test_a_server_that_speaks_after_the_turn_was_stopped_is_not_told_of_it(tmp_path: Path) -> None:
+    """The watch runs in a task of the connection, which other calls need."""
+    watches: list[Callable[[str, float], None]] = []
+
+    class Late(Scripted):
+        async def call(
+            self, name: str, arguments: Mapping[str, Any], call: str, watch: Callable[[str, float], None]
+        ) -> Said:
+            watches.append(watch)
+            return await super().call(name, arguments, call, watch)
+
+    answers = (calls(FINDING), calls(("kube__pods_top", {})), ANSWER)
+    async with thinking(tmp_path, "misspelt-host", *answers, servers=Late()) as scene:
+        turn = TurnRecorder(scene.recorder, 100)
+        await scene.conclude(turn)
+        turn.end()
+        watches[0]("still working", 3.0)
+        assert not any(isinstance(each.payload, ev.ToolProgressed) for each in scene.recorder.events)
 
 
 async def test_a_storm_of_progress_is_a_line_a_second(tmp_path: Path) -> None:
