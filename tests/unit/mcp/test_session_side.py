@@ -28,7 +28,7 @@ from tests.session.scripted import OPENED, drain
 
 from .conftest import scripted
 
-SECONDS = 30
+SECONDS = 90
 
 
 class Kept(MemoryStore):
