@@ -21,6 +21,7 @@ from assistant.errors import PilothouseError
 from assistant.policy.redact import redact_text
 
 if TYPE_CHECKING:
+    from assistant.config import Settings
     from assistant.session.asking import Asking
     from assistant.tools.mcp.elicitation import Put
     from assistant.tools.mcp.hub import Hub
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from assistant.tools.mcp.result import Outcome
     from assistant.tools.mcp.servers import Server, Servers
 
-PINS: Final = "mcp-pins.json"
 CLIENT: Final = "mcp-"
 LONGEST_CLIENT: Final = 32
 """Of the name that the gate knows a kubeconfig by (gate/clients.py)."""
@@ -59,7 +59,6 @@ class ToolServers:
         `rights` tells what the gate's identity may do; without it a tool that needs more is called in vain.
         """
         self._rights = rights
-        self._may: May | None = None
         self._file = file
         self._state = state
         self._kubeconfig = kubeconfig
@@ -206,21 +205,32 @@ class ToolServers:
             if self._closed:
                 raise NotAllowedError("The session is closed.", "Open it again.")
             if self._hub is None:
+                may = None
                 if self._rights is not None:
                     with suppress(PilothouseError):  # then nobody is told beforehand
-                        self._may = await self._rights()
+                        may = await self._rights()
                 hub, answering, decline = await asyncio.to_thread(_loaded)
                 self._hub = hub(
-                    self._servers(), self._pins(), self._clock, logs=self._state / "logs", may=self._may,
+                    self._servers(), self._pins(), self._clock, logs=self._state / "logs", may=may,
                     kubeconfig=lambda name: self._kubeconfigs.get(name, ""),
                     elicit=answering(self._asking.put) if self._asking is not None else decline,
                 )  # fmt: skip
             return self._hub
 
     def _pins(self) -> Pins:
-        from assistant.tools.mcp.pins import Pins
+        from assistant.tools.mcp.pins import FILE, Pins
 
-        return Pins(self._state / PINS)
+        return Pins(self._state / FILE)
+
+
+def servers_at_rest(settings: Settings) -> ToolServers:
+    """Return the MCP servers of the settings where there is no gate: what is started gets no cluster."""
+    from assistant.session.clock import SystemClock
+
+    async def nothing(name: str) -> str:
+        return ""
+
+    return ToolServers(settings.mcp_file, settings.state, nothing, SystemClock())
 
 
 def _loaded() -> tuple[type[Hub], Callable[[Put], Elicit], Elicit]:

@@ -67,7 +67,7 @@ class Servers(Protocol):
 class Toolsets:
     """The servers' tools in one turn."""
 
-    def __init__(self, servers: Servers | None, toolbox: Toolbox, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, servers: Servers, toolbox: Toolbox, recorder: Recorder, clock: Clock) -> None:
         """Keep the parts; `begin` looks which servers there are."""
         self._servers = servers
         self._toolbox = toolbox
@@ -78,8 +78,7 @@ class Toolsets:
 
     async def begin(self) -> None:
         """Find out which servers a person has approved; without any, the model never hears of them."""
-        if self._servers is not None:
-            self._names = await self._servers.approved()
+        self._names = await self._servers.approved()
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -104,7 +103,7 @@ class Toolsets:
         """Look for tools and offer them from the next call on; returns what was found in a line."""
         words = given.get("words")
         wanted = words.strip()[:200] if isinstance(words, str) else ""
-        if self._servers is None or not wanted:
+        if not wanted:
             raise UnansweredError("Say in a few words what the tool should do.")
         found = await self._servers.search(wanted, OFFERED)
         if not found:
@@ -128,7 +127,7 @@ class Toolsets:
         """Carry out a call of an offered tool; what came of it is evidence. Never raises for what a server did."""
         (title, _), name, given = self.titled(asked), asked.name, asked.arguments
         try:
-            if self._servers is None or name not in self._offered:
+            if name not in self._offered:
                 raise UnansweredError(f"There is no tool {name[:60]!r}.")
             self._in_scope(given)
             answer = await self._servers.call(name, given, call, self._watch(call))

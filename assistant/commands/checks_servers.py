@@ -11,7 +11,7 @@ from assistant.commands.checks import Line, State
 from assistant.config import Settings
 from assistant.domain.toolserver import Standing, ToolClass, ToolServer
 from assistant.errors import PilothouseError
-from assistant.toolservers import ToolServers
+from assistant.toolservers import ToolServers, servers_at_rest
 
 WHAT: Final = "mcp server"
 START_SECONDS: Final = 20.0
@@ -20,7 +20,9 @@ START_SECONDS: Final = 20.0
 
 async def servers_checked(settings: Settings, backend: Backend | None) -> list[Line]:
     """Return a line for each server; approved ones are started, over the gate of `backend` where there is one."""
-    found = _servers(settings, backend)
+    from assistant.wiring import tool_servers
+
+    found = tool_servers(settings, backend, None) if backend is not None else servers_at_rest(settings)
     if found.problem:
         return [Line(State.FAIL, WHAT, found.problem, "Until then a model has Pilothouse's own tools alone.")]
     try:
@@ -34,19 +36,6 @@ async def servers_checked(settings: Settings, backend: Backend | None) -> list[L
         return list(await asyncio.gather(*(_checked(found, each, bare) for each in servers)))
     finally:
         await found.close()
-
-
-def _servers(settings: Settings, backend: Backend | None) -> ToolServers:
-    from assistant.session.clock import SystemClock
-    from assistant.wiring import tool_servers
-
-    if backend is not None:
-        return tool_servers(settings, backend, None)
-
-    async def nothing(name: str) -> str:
-        return ""
-
-    return ToolServers(settings.mcp_file, settings.state, nothing, SystemClock())
 
 
 async def _checked(found: ToolServers, server: ToolServer, bare: str) -> Line:

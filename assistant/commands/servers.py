@@ -17,7 +17,7 @@ from assistant.domain.toolserver import OfferedTool, Standing, ToolClass, ToolSe
 from assistant.errors import PilothouseError, UsageError
 from assistant.policy.redact import redact_text
 from assistant.policy.sanitize import safe
-from assistant.toolservers import ToolServers
+from assistant.toolservers import ToolServers, servers_at_rest
 
 LEAST_DIGEST: Final = 12
 """Characters of a digest that have to be typed: nobody has them who has not seen what they are of."""
@@ -49,7 +49,7 @@ def _print(text: str = "") -> None:
 
 
 def _list(given: argparse.Namespace) -> int:
-    found = _at_rest(given)
+    found = servers_at_rest(settings_of(given))
     if given.format == "json":
         rows = [{"name": each.name, "standing": each.standing.value, "digest": each.digest} for each in found.servers()]
         print(json.dumps({"file": found.file, "problem": found.problem, "servers": rows}, indent=2))
@@ -155,7 +155,7 @@ async def _approve(given: argparse.Namespace) -> int:
 
 
 async def _forget(given: argparse.Namespace) -> int:
-    found = _at_rest(given)
+    found = servers_at_rest(settings_of(given))
     _server(found, given.name)
     await found.forget(given.name)
     _print(f"Nothing of {given.name} is approved any more.")
@@ -182,26 +182,16 @@ def _import(given: argparse.Namespace) -> int:
     return 0
 
 
-def _at_rest(given: argparse.Namespace) -> ToolServers:
-    settings = settings_of(given)
-    from assistant.session.clock import SystemClock
-
-    async def nothing(name: str) -> str:
-        return ""
-
-    return ToolServers(settings.mcp_file, settings.state, nothing, SystemClock())
-
-
 @asynccontextmanager
 async def _opened(given: argparse.Namespace, name: str) -> AsyncIterator[tuple[ToolServers, ToolServer]]:
     """Yield the servers, over a gate where the cluster can be opened, and the one that is meant."""
     from assistant.wiring import tool_servers
 
     settings = settings_of(given)
-    server = _server(_at_rest(given), name)
+    server = _server(servers_at_rest(settings_of(given)), name)
     if server.standing is not Standing.APPROVED:
         # It is not started, so no cluster is needed for it.
-        yield _at_rest(given), server
+        yield servers_at_rest(settings_of(given)), server
         return
     backend = Backend(settings, place_for(given))
     try:
@@ -209,7 +199,7 @@ async def _opened(given: argparse.Namespace, name: str) -> AsyncIterator[tuple[T
             await backend.open()
         except PilothouseError as error:
             print(safe(f"note: {error.meaning} The server starts without a cluster.", multiline=False), file=sys.stderr)
-            found = _at_rest(given)
+            found = servers_at_rest(settings_of(given))
         else:
             found = tool_servers(settings, backend, None)
         try:

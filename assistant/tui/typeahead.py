@@ -84,8 +84,7 @@ class TypeAhead:
             return
         screen = self._app.screen
         # A screen that was just opened takes no key before it is furnished and something in it has the focus.
-        after = lambda: self._app.call_later(self._done, number)  # noqa: E731 - one expression, used once
-        if not screen.call_later(after):
+        if not screen.call_later(self._app.call_later, self._done, number):
             self._done(number)
 
     def _done(self, number: int) -> None:

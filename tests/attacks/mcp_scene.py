@@ -39,7 +39,8 @@ from assistant.session.runner import Session
 from assistant.store.log import SessionStore
 from assistant.store.recording import export_file
 from assistant.tools.kube import KubeReader
-from assistant.toolservers import PINS, ToolServers
+from assistant.tools.mcp.pins import FILE as PINS
+from assistant.toolservers import ToolServers
 from tests.attacks.injection import NAMESPACE, Attack, orders
 from tests.attacks.scene import Scene, Seen, obey, scene, watched
 from tests.attacks.test_secret_sinks import files_of

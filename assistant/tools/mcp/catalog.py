@@ -85,7 +85,7 @@ class Tool:
         about = self.definition.told + ("" if self.kind is ToolClass.READ else " (A person is asked first.)")
         if self.host:
             about += f" (What you put into its arguments goes to {self.host}.)"
-        function = {"name": self.name, "description": about, "parameters": self.definition.parameters}
+        function = {"name": self.name, "description": about, "parameters": self.definition.told_parameters}
         return {"type": "function", "function": function}
 
 

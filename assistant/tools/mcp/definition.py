@@ -27,6 +27,9 @@ TOLD_DESCRIPTION: Final = 600
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LOOKS_MADE: Final = re.compile(r"_[0-9a-f]{16}$")
+_PROSE: Final = frozenset({"title", "description", "$comment"})
+_NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+"""Keywords of JSON Schema whose keys are names that somebody chose."""
 _HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
@@ -56,6 +59,12 @@ class Definition:
     def parameters(self) -> dict[str, Any]:
         """Return the input schema."""
         made = json.loads(self.schema)
+        return made if isinstance(made, dict) else {}
+
+    @property
+    def told_parameters(self) -> dict[str, Any]:
+        """Return the input schema for a model: its prose made safe like the description, names and values untouched."""
+        made = _prose_made_safe(self.parameters)
         return made if isinstance(made, dict) else {}
 
     @property
@@ -152,6 +161,17 @@ def compared(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
     """Return what changed between two lists of lines: ` ` the same, `-` gone, `+` new, with one line around it."""
     found = list(difflib.unified_diff(list(before), list(after), lineterm="", n=1))[2:]
     return tuple(line for line in found if not line.startswith("@@"))
+
+
+def _prose_made_safe(value: Any, *, names: bool = False) -> Any:
+    """Return a schema with safe prose. `names`: the keys are names of properties, and none of them means prose."""
+    if isinstance(value, dict):
+        made = {}
+        for key, item in value.items():
+            prose = key in _PROSE and isinstance(item, str) and not names
+            made[key] = str(safe(item)) if prose else _prose_made_safe(item, names=key in _NAMED and not names)
+        return made
+    return [_prose_made_safe(item) for item in value] if isinstance(value, list) else value
 
 
 def _json(value: Any) -> str:

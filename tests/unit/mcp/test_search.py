@@ -51,3 +51,19 @@ def test_what_is_not_approved_is_never_found() -> None:
     tools = [*TOOLS, tool("pods_cpu", "Shows the cpu of pods.", Standing.NEW), tool("cpu", "cpu", Standing.CHANGED)]
     assert "pods_cpu" not in [each.definition.name for each in matching(tools, "cpu of pods")]
     assert "cpu" not in [each.definition.name for each in matching(tools, "cpu of pods")]
+
+
+def test_prose_of_a_schema_is_as_safe_as_the_description_and_names_stay_as_they_are() -> None:
+    hidden = "adds\u202e two\u200b numbers\U000e0041"
+    schema = {
+        "type": "object", "description": hidden, "$defs": {"title": {"type": "string", "title": hidden}},
+        "properties": {"description": {"type": "string", "description": hidden, "enum": ["a\u200bb"]}},
+    }  # fmt: skip
+    made = Tool(define("web", "add", "", schema, {}), ToolClass.READ, Verdict(Standing.APPROVED))
+    told = made.function["function"]["parameters"]
+    inner = told["properties"]["description"]
+    for text in (told["description"], told["$defs"]["title"]["title"], inner["description"]):
+        assert text.startswith("adds")
+        assert not set(text) & set("\u202e\u200b\U000e0041")
+    assert inner["enum"] == ["a\u200bb"], "what has to be sent back as it is"
+    assert made.definition.parameters == schema
